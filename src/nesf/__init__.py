@@ -1,0 +1,1 @@
+"""Neural structure fields: the codec for crystals."""

@@ -1,0 +1,223 @@
+"""Crystal, the one data type of the project, and CrystalBatch, many of them packed for computing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from nesf import lattice
+from nesf.elements import MAX_NUMBER, symbol
+from nesf.errors import NesfError
+from nesf.shapes import Float, Int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A crystal that could not be had: a value that travels in its place, never dropped in silence.
+
+    Attributes:
+        id: the id of the crystal, or the name of the file it was to come from.
+        reason: one sentence for the user.
+    """
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """The contents of one cell, validated once, here; its arrays are read-only.
+
+    Attributes:
+        id: the crystal's name, unique in its data set; it survives into every file written.
+        numbers: (n,) atomic numbers.
+        cart: (n, 3) Cartesian positions in angstrom.
+        cell: (3, 3) lattice vectors as rows in angstrom, in the standard frame of ``nesf.lattice``.
+        properties: further columns of its table (band gap, space group, source, ...), by name.
+
+    Raises:
+        NesfError: where a value is no crystal (no atoms, wrong shapes, not finite, a cell without volume).
+
+    >>> cscl = Crystal.from_frac("CsCl", [55, 17], [[0, 0, 0], [0.5, 0.5, 0.5]], 4.123 * np.eye(3))
+    >>> cscl.formula, len(cscl), cscl.lengths.round(3).tolist()
+    ('CsCl', 2, [4.123, 4.123, 4.123])
+    """
+
+    id: str
+    numbers: NDArray[np.int64]
+    cart: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def problem(text: str) -> NesfError:
+            return NesfError(f"Crystal {self.id!r} {text}.")
+
+        try:
+            numbers = np.array(self.numbers, dtype=np.int64)
+            cart = np.array(self.cart, dtype=np.float64)
+            cell = np.array(self.cell, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise problem(f"has numbers, positions or a cell that are not regular arrays ({error})") from None
+        if numbers.ndim != 1 or len(numbers) == 0:
+            raise problem("has no atoms; at least one atomic number is needed")
+        if cart.shape != (len(numbers), 3):
+            raise problem(f"has {len(numbers)} atoms but positions of shape {cart.shape}; expected (n, 3)")
+        if cell.shape != (3, 3):
+            raise problem(f"has a cell of shape {cell.shape}; expected (3, 3), lattice vectors as rows")
+        if not (np.isfinite(cart).all() and np.isfinite(cell).all()):
+            raise problem("has a position or lattice vector that is not a finite number")
+        if numbers.min() < 1 or numbers.max() > MAX_NUMBER:
+            bad = numbers[(numbers < 1) | (numbers > MAX_NUMBER)][0]
+            raise problem(f"has atomic number {bad}; expected 1 to {MAX_NUMBER}")
+        if abs(np.linalg.det(cell)) < 1e-3:
+            raise problem("has a cell without volume; the three lattice vectors must not lie in a plane")
+        if not lattice.is_standard(torch.from_numpy(cell)):
+            raise problem("has a cell that is not in the standard frame (use Crystal.from_frac, which turns it)")
+        for name, value in (("numbers", numbers), ("cart", cart), ("cell", cell)):
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "properties", MappingProxyType(dict(self.properties)))
+
+    @classmethod
+    def from_frac(
+        cls,
+        id: str,
+        numbers: ArrayLike,
+        frac: ArrayLike,
+        cell: ArrayLike,
+        properties: Mapping[str, Any] | None = None,
+    ) -> "Crystal":
+        """From fractional coordinates and a cell in any frame: turned to the standard frame, atoms folded in."""
+        try:
+            cell_t = torch.from_numpy(np.array(cell, dtype=np.float64)).reshape(3, 3)
+            frac_t = torch.from_numpy(np.array(frac, dtype=np.float64)).reshape(-1, 3)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise NesfError(f"Crystal {id!r} has coordinates or a cell of the wrong shape ({error}).") from None
+        standard = lattice.standard_frame(cell_t)
+        cart = lattice.frac_to_cart(lattice.fold(frac_t), standard)
+        return cls(id, np.asarray(numbers), cart.numpy(), standard.numpy(), properties or {})
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Crystal):
+            return NotImplemented
+        return (
+            self.id == other.id
+            and np.array_equal(self.numbers, other.numbers)
+            and np.array_equal(self.cart, other.cart)
+            and np.array_equal(self.cell, other.cell)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def frac(self) -> NDArray[np.float64]:
+        """(n, 3) fractional coordinates."""
+        return lattice.cart_to_frac(torch.tensor(self.cart), torch.tensor(self.cell)).numpy()
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """a, b, c in angstrom."""
+        return lattice.parameters_from_cell(torch.tensor(self.cell))[0].numpy()
+
+    @property
+    def angles_rad(self) -> NDArray[np.float64]:
+        """alpha, beta, gamma in radians."""
+        return lattice.parameters_from_cell(torch.tensor(self.cell))[1].numpy()
+
+    @property
+    def formula(self) -> str:
+        """The contents of the cell divided by their greatest common divisor, elements by ascending number.
+
+        >>> Crystal.from_frac("x", [8, 8, 12, 12], np.eye(4, 3) / 2, np.eye(3) * 4).formula
+        'OMg'
+        """
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        counts = counts // np.gcd.reduce(counts)
+        return "".join(symbol(z) + (str(c) if c > 1 else "") for z, c in zip(numbers, counts, strict=True))
+
+    def renamed(self, id: str) -> "Crystal":
+        """The same crystal under another id."""
+        return replace(self, id=id)
+
+
+@dataclass(frozen=True)
+class CrystalBatch:
+    """Crystals packed flat: no padding, so nothing computed over atoms can be spoiled by it.
+
+    Attributes:
+        numbers: (n_atoms,) atomic numbers of all crystals, one crystal after the other.
+        cart: (n_atoms, 3) Cartesian positions in angstrom, float32.
+        counts: (n_crystals,) atoms of each crystal.
+        cells: (n_crystals, 3, 3) lattice vectors as rows in angstrom, float32.
+    """
+
+    numbers: Int[Tensor, " n_atoms"]
+    cart: Float[Tensor, "n_atoms 3"]
+    counts: Int[Tensor, " n_crystals"]
+    cells: Float[Tensor, "n_crystals 3 3"]
+
+    @classmethod
+    def from_crystals(cls, crystals: Sequence[Crystal], device: torch.device | str = "cpu") -> "CrystalBatch":
+        """Pack crystals; the order is kept."""
+        if not crystals:
+            raise NesfError("A batch needs at least one crystal.")
+        return cls(
+            torch.from_numpy(np.concatenate([c.numbers for c in crystals])).to(device),
+            torch.from_numpy(np.concatenate([c.cart for c in crystals])).float().to(device),
+            torch.tensor([len(c) for c in crystals], device=device),
+            torch.from_numpy(np.stack([c.cell for c in crystals])).float().to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.cart.device
+
+    @property
+    def owner(self) -> Int[Tensor, " n_atoms"]:
+        """Index of the crystal that each atom belongs to, ascending."""
+        index = torch.arange(len(self.counts), device=self.device)
+        return index.repeat_interleave(self.counts, output_size=len(self.numbers))
+
+    def parameters(self) -> tuple[Float[Tensor, "n_crystals 3"], Float[Tensor, "n_crystals 3"]]:
+        """Lengths (angstrom) and angles (radians) of all cells."""
+        return lattice.parameters_from_cell(self.cells)
+
+    def padded(self) -> tuple[Float[Tensor, "n_crystals most 3"], Int[Tensor, "n_crystals most"]]:
+        """Positions (angstrom; infinity where there is no atom) and atomic numbers (0 there) as rectangles."""
+        most = int(self.counts.max())
+        starts = self.counts.cumsum(0) - self.counts
+        owner = self.owner
+        slot = torch.arange(len(owner), device=self.device) - starts[owner]
+        cart = self.cart.new_full((len(self), most, 3), torch.inf)
+        numbers = self.numbers.new_zeros((len(self), most))
+        cart[owner, slot] = self.cart
+        numbers[owner, slot] = self.numbers
+        return cart, numbers
+
+    def select(self, index: Int[Tensor, " chosen"]) -> "CrystalBatch":
+        """The chosen crystals, in the order of ``index``."""
+        counts = self.counts[index]
+        starts = (self.counts.cumsum(0) - self.counts)[index]
+        total = int(counts.sum())
+        first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=total)
+        atoms = torch.arange(total, device=self.device) - first
+        atoms = atoms + starts.repeat_interleave(counts, output_size=total)
+        return CrystalBatch(self.numbers[atoms], self.cart[atoms], counts, self.cells[index])
+
+    def chunks(self, size: int) -> Iterator["CrystalBatch"]:
+        """Successive batches of at most ``size`` crystals."""
+        for index in torch.arange(len(self), device=self.device).split(size):
+            yield self.select(index)

@@ -1,0 +1,73 @@
+"""The vocabulary of a model: atomic number <-> class index."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nesf.errors import NesfError
+from nesf.shapes import Int
+
+SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
+    "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb "
+    "Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf "
+    "Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+).split()
+MAX_NUMBER = len(SYMBOLS) - 1
+
+
+def symbol(number: int) -> str:
+    """The chemical symbol of an atomic number.
+
+    >>> symbol(26)
+    'Fe'
+    """
+    return SYMBOLS[number]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The elements a model knows, in the order of its classes.
+
+    Attributes:
+        numbers: atomic numbers, strictly ascending; class i is element ``numbers[i]``.
+
+    >>> v = Vocabulary((1, 8, 26))
+    >>> v.class_of(torch.tensor([26, 1])), v.number_of(torch.tensor([1]))
+    (tensor([2, 0]), tensor([8]))
+    """
+
+    numbers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.numbers or list(self.numbers) != sorted(set(self.numbers)):
+            raise NesfError(f"A vocabulary needs ascending, distinct atomic numbers, not {self.numbers}.")
+        if self.numbers[0] < 1 or self.numbers[-1] > MAX_NUMBER:
+            raise NesfError(f"Atomic numbers go from 1 to {MAX_NUMBER}; the vocabulary has {self.numbers}.")
+
+    @classmethod
+    def of(cls, numbers: Iterable[int]) -> "Vocabulary":
+        """The vocabulary that holds exactly the elements that occur in ``numbers``."""
+        return cls(tuple(sorted({int(z) for z in numbers})))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def unknown(self, numbers: Iterable[int]) -> list[str]:
+        """Symbols of the elements in ``numbers`` that are not in the vocabulary, in order of number."""
+        return [symbol(z) for z in sorted({int(z) for z in numbers} - set(self.numbers))]
+
+    def class_of(self, numbers: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Class index of each atomic number; raises NesfError if one is unknown."""
+        table = torch.full((MAX_NUMBER + 1,), -1, dtype=torch.long)
+        table[torch.tensor(self.numbers)] = torch.arange(len(self.numbers))
+        classes = table.to(numbers.device)[numbers]
+        if bool((classes < 0).any()):
+            raise NesfError(f"Elements outside the vocabulary: {', '.join(self.unknown(numbers.tolist()))}.")
+        return classes
+
+    def number_of(self, classes: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Atomic number of each class index."""
+        return torch.tensor(self.numbers, device=classes.device)[classes]
