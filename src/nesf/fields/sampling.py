@@ -1,0 +1,127 @@
+"""Where a field is queried in training: the paper's global and local grids, with Gaussian noise."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nesf.crystal import CrystalBatch
+from nesf.errors import NesfError
+from nesf.fields.grids import box_grid, local_grid
+from nesf.shapes import Float, Int
+
+
+@dataclass(frozen=True)
+class GlobalSampling:
+    """Queries all over the cell.
+
+    Attributes:
+        interval: grid spacing, angstrom.
+        sigma: standard deviation of the noise added to each coordinate, angstrom.
+        per_crystal: None for every point of one grid over the box of the training atoms, grown by one
+            interval on each side; or this many points per crystal, uniform in the crystal's own cell.
+    """
+
+    interval: float = 1.0
+    sigma: float = 0.5
+    per_crystal: int | None = None
+
+
+@dataclass(frozen=True)
+class LocalSampling:
+    """Queries around the atoms.
+
+    Attributes:
+        interval: grid spacing, angstrom.
+        width: edge of the cube around each atom that the grid fills, angstrom.
+        sigma: standard deviation of the noise added to each coordinate, angstrom.
+        per_crystal: None for every point of the grid around every atom; or this many per crystal, the
+            atoms taken in turn and a random grid point each time.
+    """
+
+    interval: float
+    width: float
+    sigma: float
+    per_crystal: int | None = None
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Points to query, ordered by crystal.
+
+    Attributes:
+        points: (n, 3) Cartesian, angstrom.
+        owner: (n,) index of the crystal of each point, ascending.
+        per_crystal: the number of points of every crystal where it is the same for all, else None.
+    """
+
+    points: Float[Tensor, "n 3"]
+    owner: Int[Tensor, " n"]
+    per_crystal: int | None
+
+    def joined(self, other: "Queries") -> "Queries":
+        """Both sets of queries, crystal by crystal."""
+        owner = torch.cat((self.owner, other.owner))
+        points = torch.cat((self.points, other.points))
+        order = owner.argsort(stable=True)
+        same = self.per_crystal is not None and other.per_crystal is not None
+        total = (self.per_crystal or 0) + (other.per_crystal or 0) if same else None
+        return Queries(points[order], owner[order], total)
+
+
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def global_queries(
+    batch: CrystalBatch, settings: GlobalSampling, box: Box | None, generator: torch.Generator | None
+) -> Queries:
+    """Global grid sampling (paper, section 2.2).
+
+    Args:
+        batch: the crystals.
+        settings: grid and noise.
+        box: lower and upper corner of the training atoms, angstrom; needed for the full grid.
+        generator: source of randomness; None leaves out the noise, for repeatable validation. Random
+            points in the cell then come from a generator of their own, seeded with 0.
+    """
+    if settings.per_crystal is None:
+        if box is None:
+            raise NesfError("A global grid needs the box of the training atoms; it was not given.")
+        lower, upper = (torch.tensor(corner, device=batch.device) for corner in box)
+        grid = box_grid(lower - settings.interval, upper + settings.interval, settings.interval)
+        count = len(grid)
+        points = grid.repeat(len(batch), 1)
+    else:
+        count = settings.per_crystal
+        source = generator or torch.Generator(batch.device).manual_seed(0)
+        frac = torch.rand(len(batch), count, 3, generator=source, device=batch.device)
+        points = (frac @ batch.cells).reshape(-1, 3)
+    owner = torch.arange(len(batch), device=batch.device).repeat_interleave(count)
+    return Queries(_jittered(points, settings.sigma, generator), owner, count)
+
+
+def local_queries(batch: CrystalBatch, settings: LocalSampling, generator: torch.Generator | None) -> Queries:
+    """Local grid sampling (paper, section 2.2); arguments as for ``global_queries``."""
+    grid = local_grid(settings.interval, settings.width).to(batch.device)
+    count = settings.per_crystal
+    if count is None:
+        points = (batch.cart.unsqueeze(1) + grid).reshape(-1, 3)
+        owner = batch.owner.repeat_interleave(len(grid))
+    else:
+        source = generator or torch.Generator(batch.device).manual_seed(0)
+        size = (len(batch), count)
+        turn = torch.rand(len(batch), 1, generator=source, device=batch.device)
+        slot = torch.arange(count, device=batch.device) + (turn * batch.counts.unsqueeze(1)).long()
+        starts = (batch.counts.cumsum(0) - batch.counts).unsqueeze(1)
+        atom = starts + slot % batch.counts.unsqueeze(1)
+        offset = torch.randint(len(grid), size, generator=source, device=batch.device)
+        points = (batch.cart[atom] + grid[offset]).reshape(-1, 3)
+        owner = torch.arange(len(batch), device=batch.device).repeat_interleave(count)
+    return Queries(_jittered(points, settings.sigma, generator), owner, count)
+
+
+def _jittered(points: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:
+    if generator is None or sigma == 0:
+        return points
+    noise = torch.randn(points.shape, generator=generator, device=points.device, dtype=points.dtype)
+    return points + sigma * noise

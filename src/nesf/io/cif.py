@@ -1,0 +1,139 @@
+"""CIF: blocks of text in, crystals out, and back."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nesf.crystal import Crystal, Failure
+from nesf.elements import symbol
+from nesf.errors import NesfError
+from nesf.io.structures import from_pymatgen, one_line, quiet
+from nesf.io.symmetry import Symmetrized, space_group, symmetrize
+from nesf.lattice import FOLD_TOLERANCE
+
+_ID_TAG = re.compile(r'^_nesf_material_id\s+("(?:[^"\\]|\\.)*")', re.MULTILINE)
+_BLOCK = re.compile(r"^(?=data_)", re.MULTILINE | re.IGNORECASE)
+
+
+def read_cif(path: Path) -> Iterator[Crystal | Failure]:
+    """The crystals of a CIF, one for each block that has atoms.
+
+    The id is the tag ``_nesf_material_id`` where there is one. Else it is the file's stem; with several
+    blocks their names, or where these are not distinct the stem with the block's number.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    blocks = [block for block in _BLOCK.split(text) if re.match(r"data_", block, re.I) and "_atom_site_" in block]
+    if not blocks:
+        raise NesfError(f"File {path} has no data block with atoms.")
+    for name, block in zip(_block_ids(path.stem, blocks), blocks, strict=True):
+        try:
+            yield crystal_from_cif(name, block)
+        except NesfError as error:
+            yield Failure(name if len(blocks) > 1 else path.name, str(error))
+
+
+def crystal_from_cif(id: str, text: str) -> Crystal:
+    """The crystal of a CIF's first block, given as text."""
+    from pymatgen.io.cif import CifParser
+
+    try:
+        with quiet():
+            structure = CifParser.from_str(text).parse_structures(primitive=False)[0]
+    except Exception as error:  # the parser raises many kinds
+        raise NesfError(f"Crystal {id!r} has no readable CIF: {one_line(error)}.") from None
+    return from_pymatgen(structure, id)
+
+
+def cif_text(crystal: Crystal, tolerance: float = 0.1, symmetrized: bool = True) -> str:
+    """A CIF of the crystal; see ``nesf.io.write_cif``."""
+    found = symmetrize(crystal, tolerance) if symmetrized else None
+    if found is None:
+        return _text(crystal, None, tolerance)
+    return _text(found.crystal, found, tolerance)
+
+
+def _text(crystal: Crystal, found: Symmetrized | None, tolerance: float) -> str:
+    group = found.group if found else space_group(crystal, tolerance)
+    numbers, counts = np.unique(crystal.numbers, return_counts=True)
+    formula = " ".join(f"{symbol(z)}{n}" for z, n in zip(numbers, counts, strict=True))
+    # Our own tags: what was found and how, whether or not the atoms below were snapped onto it.
+    lines = [
+        f"# Space group {group.symbol} ({group.number}) found with a tolerance of {tolerance:g} angstrom;",
+        "# " + ("the atoms below are snapped onto it." if found else "all atoms are listed as they are, in P 1."),
+        f"data_{re.sub(r'[^A-Za-z0-9.+-]', '_', crystal.id)[:60] or 'crystal'}",
+        f"_nesf_material_id {_quoted(crystal.id)}",
+        f"_nesf_space_group_symbol '{group.symbol}'",
+        f"_nesf_space_group_number {group.number}",
+        f"_nesf_symmetry_tolerance_angstrom {tolerance:g}",
+    ]
+    if found:
+        lines.append(f"_nesf_symmetry_largest_displacement_angstrom {found.displacement_angstrom:.4f}")
+    lines += [f"_chemical_formula_sum '{formula}'", *_cell_lines(crystal)]
+    if found:
+        lines += [
+            f"_space_group_name_H-M_alt '{found.full_symbol}'",
+            f"_space_group_name_Hall '{found.hall_symbol}'",
+            f"_space_group_IT_number {group.number}",
+        ]
+        operations = [_operation(r, t) for r, t in zip(found.rotations, found.translations, strict=True)]
+        atoms = zip(found.unit, found.multiplicities, strict=True)
+    else:
+        lines += ["_space_group_name_H-M_alt 'P 1'", "_space_group_name_Hall 'P 1'", "_space_group_IT_number 1"]
+        operations, atoms = ["x,y,z"], zip(range(len(crystal)), [1] * len(crystal), strict=True)
+    lines += ["loop_", "_space_group_symop_operation_xyz", *(f"'{operation}'" for operation in operations)]
+    return "\n".join(lines + _atom_lines(crystal, atoms)) + "\n"
+
+
+def _cell_lines(crystal: Crystal) -> list[str]:
+    values = [*crystal.lengths, *np.degrees(crystal.angles_rad)]
+    names = ["length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma"]
+    lines = [f"_cell_{name} {value:.8f}" for name, value in zip(names, values, strict=True)]
+    return [*lines, f"_cell_volume {abs(np.linalg.det(crystal.cell)):.6f}"]
+
+
+def _atom_lines(crystal: Crystal, atoms: Iterable[tuple[int, int]]) -> list[str]:
+    tags = ("label", "type_symbol", "symmetry_multiplicity", "fract_x", "fract_y", "fract_z", "occupancy")
+    lines = ["loop_", *(f"_atom_site_{tag}" for tag in tags)]
+    frac = crystal.frac
+    frac = np.where(np.abs(frac) < FOLD_TOLERANCE * 1e-6, 0.0, frac)  # no "-0.0000000000"
+    for count, (index, multiplicity) in enumerate(atoms, start=1):
+        element = symbol(int(crystal.numbers[index]))
+        x, y, z = frac[index]
+        lines.append(f"{element}{count} {element} {multiplicity} {x:.10f} {y:.10f} {z:.10f} 1")
+    return lines
+
+
+def _operation(rotation: NDArray[Any], translation: NDArray[Any]) -> str:
+    """One symmetry operation as CIF writes it.
+
+    >>> _operation(np.array([[0, -1, 0], [1, -1, 0], [0, 0, 1]]), np.array([0.0, 0.5, 1 / 3]))
+    '-y,x-y+1/2,z+1/3'
+    """
+    parts = []
+    for row, shift in zip(rotation, translation, strict=True):
+        terms = "".join({1: f"+{axis}", -1: f"-{axis}", 0: ""}[int(n)] for n, axis in zip(row, "xyz", strict=True))
+        twelfths = round(float(shift) * 12) % 12  # every translation of a standard setting is one
+        divisor = int(np.gcd(twelfths, 12))
+        parts.append(terms.removeprefix("+") + (f"+{twelfths // divisor}/{12 // divisor}" if twelfths else ""))
+    return ",".join(parts)
+
+
+def _quoted(id: str) -> str:
+    """The id in double quotes, pure ASCII on one line, with no double quote inside: valid CIF and valid JSON."""
+    return '"' + json.dumps(id)[1:-1].replace('\\"', "\\u0022") + '"'
+
+
+def _block_ids(stem: str, blocks: list[str]) -> list[str]:
+    names = [block.split(None, 1)[0][len("data_") :] for block in blocks]
+    distinct = all(names) and len(set(names)) == len(names)
+    ids = []
+    for index, (name, block) in enumerate(zip(names, blocks, strict=True), start=1):
+        tag = _ID_TAG.search(block)
+        fallback = stem if len(blocks) == 1 else name if distinct else f"{stem}-{index}"
+        ids.append(str(json.loads(tag.group(1))) if tag else fallback)
+    return ids

@@ -1,0 +1,169 @@
+"""The project's table: crystals in Parquet, one a row, geometry beside properties.
+
+Columns: ``material_id`` (text), ``numbers`` (list of integers), ``positions`` (list of Cartesian triples, angstrom),
+``cell`` (three lattice vectors as rows, angstrom); every further column is a property, null where unknown.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from nesf.crystal import Crystal, Failure
+from nesf.errors import NesfError
+from nesf.io.output import whole_file
+from nesf.io.structures import from_matrix, one_line
+from nesf.lattice import is_standard
+
+GEOMETRY = {
+    "material_id": pa.string(),
+    "numbers": pa.list_(pa.int16()),
+    "positions": pa.list_(pa.list_(pa.float64())),
+    "cell": pa.list_(pa.list_(pa.float64())),
+}
+
+
+def read_table(path: str | Path) -> list[Crystal | Failure]:
+    """All rows of a table; see ``iter_table``."""
+    return list(iter_table(path))
+
+
+def iter_table(path: str | Path, batch_size: int = 1024) -> Iterator[Crystal | Failure]:
+    """The rows of a table in order, read batch by batch; a row that is no crystal is a Failure.
+
+    Geometry may be in single or double precision. Cells in another frame than ours are turned into it.
+
+    Raises:
+        NesfError: where the file is no Parquet table or lacks a column of the schema.
+    """
+    with _opened(path) as file:
+        columns = file.schema_arrow.names
+        missing = [name for name in GEOMETRY if name not in columns]
+        if missing:
+            raise NesfError(
+                f"Table {path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
+                f"it needs {', '.join(GEOMETRY)}."
+            )
+        start = 0
+        for batch in _batches(file, path, batch_size):
+            yield from _rows(batch, start, path)
+            start += batch.num_rows
+
+
+def write_table(path: str | Path, crystals: Iterable[Crystal]) -> None:
+    """Write crystals as a table; its further columns are the union of their properties, null where one lacks it.
+
+    A column of whole numbers is int64, of numbers float64 (NaN becomes null), of truth values bool; anything else,
+    mixtures included, is text.
+
+    Raises:
+        NesfError: where a property has the name of a geometry column, or the file cannot be written.
+    """
+    crystals = list(crystals)
+    names = list(dict.fromkeys(name for crystal in crystals for name in crystal.properties))
+    if clash := [name for name in names if name in GEOMETRY]:
+        raise NesfError(f"A property cannot be called {clash[0]!r}: that is a geometry column of the table.")
+    geometry = {
+        "material_id": [crystal.id for crystal in crystals],
+        "numbers": [crystal.numbers for crystal in crystals],
+        "positions": [list(crystal.cart) for crystal in crystals],
+        "cell": [list(crystal.cell) for crystal in crystals],
+    }
+    columns = {name: pa.array(values, GEOMETRY[name]) for name, values in geometry.items()}
+    columns |= {name: _column([crystal.properties.get(name) for crystal in crystals]) for name in names}
+    with whole_file(path) as target:
+        pq.write_table(pa.table(columns), target, compression="zstd")
+
+
+def _opened(path: str | Path) -> pq.ParquetFile:
+    if not Path(path).is_file():
+        raise NesfError(f"File {path} does not exist.")
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise NesfError(f"File {path} is no Parquet table: {one_line(error)}.") from None
+
+
+def _batches(file: pq.ParquetFile, path: str | Path, size: int) -> Iterator[Any]:
+    batches = file.iter_batches(size)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise NesfError(f"Table {path} is damaged: {one_line(error)}.") from None
+        if batch is None:
+            return
+        yield batch
+
+
+def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failure]:
+    try:
+        ids = batch["material_id"].cast(pa.string()).to_pylist()
+        numbers = _lists(batch["numbers"].cast(pa.list_(pa.int64())))
+        positions = _triples(batch["positions"])
+        cells = _triples(batch["cell"])
+    except pa.ArrowException as error:
+        raise NesfError(f"Table {path} has a geometry column of the wrong type: {one_line(error)}.") from None
+    further = {name: batch[name].to_pylist() for name in batch.schema.names if name not in GEOMETRY}
+    rows = zip(ids, numbers, positions, cells, strict=True)
+    for index, (given, z, cart, cell) in enumerate(rows):
+        properties = {name: values[index] for name, values in further.items() if values[index] is not None}
+        name = given or f"{Path(path).stem}-row{start + index + 1}"
+        for column, value in (("numbers", z), ("positions", cart), ("cell", cell)):
+            if value is None:
+                yield Failure(name, f"Row {start + index + 1} of {Path(path).name} has null or ragged {column}.")
+                break
+        else:
+            try:
+                yield _crystal(name, z, cart, cell, properties)
+            except NesfError as error:
+                yield Failure(name, str(error))
+
+
+def _crystal(id: str, numbers: Any, cart: Any, cell: Any, properties: dict[str, Any]) -> Crystal:
+    foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not is_standard(torch.from_numpy(cell))
+    if foreign and abs(np.linalg.det(cell)) > 1e-3:
+        return from_matrix(id, numbers, cart @ np.linalg.inv(cell), cell, properties)
+    return Crystal(id, numbers, cart, cell, properties)
+
+
+def _lists(column: Any) -> list[NDArray[Any] | None]:
+    """One array for each row; None where the row, or a value in it, is null."""
+    offsets = column.offsets.to_numpy()
+    values = column.values
+    whole = column.is_valid().to_numpy(zero_copy_only=False)
+    if values.null_count:
+        nulls = np.concatenate(([0], values.is_null().to_numpy(zero_copy_only=False).cumsum()))
+        whole = whole & (nulls[offsets[1:]] == nulls[offsets[:-1]])
+        values = values.fill_null(0)
+    flat = values.to_numpy()
+    return [flat[i:j] if ok else None for i, j, ok in zip(offsets[:-1], offsets[1:], whole, strict=True)]
+
+
+def _triples(column: Any) -> list[NDArray[np.float64] | None]:
+    """One (n, 3) array for each row; None where the row is null or holds anything but whole triples."""
+    column = column.cast(GEOMETRY["positions"])
+    inner = _lists(column.values)
+    good = np.array([row is not None and len(row) == 3 for row in inner], dtype=bool)
+    counts = np.concatenate(([0], good.cumsum()))
+    flat = np.array([row for row, ok in zip(inner, good, strict=True) if ok], dtype=np.float64).reshape(-1, 3)
+    offsets = column.offsets.to_numpy()
+    whole = column.is_valid().to_numpy(zero_copy_only=False)
+    whole = whole & (counts[offsets[1:]] - counts[offsets[:-1]] == np.diff(offsets))
+    begins, ends = counts[offsets[:-1]], counts[offsets[1:]]
+    return [flat[i:j] if ok else None for i, j, ok in zip(begins, ends, whole, strict=True)]
+
+
+def _column(values: list[Any]) -> Any:
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds in ({bool}, {int}):
+        return pa.array(values)
+    if kinds and kinds <= {int, float}:
+        return pa.array(values, pa.float64(), from_pandas=True)
+    return pa.array([None if value is None else str(value) for value in values], pa.string())

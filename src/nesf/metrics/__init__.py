@@ -1,0 +1,28 @@
+"""Crystals judged against crystals, whatever method found them.
+
+Distances are Euclidean in Å over the atoms listed in the cells, as in the NeSF paper;
+the periodic variants stand beside them.
+"""
+
+from nesf.metrics.atom_errors import AtomErrors
+from nesf.metrics.columns import COLUMNS, Column
+from nesf.metrics.matching import Comparison, Pairing, compare
+from nesf.metrics.published import PUBLISHED, PublishedRow, published
+from nesf.metrics.score import Coverage, Score, score
+from nesf.metrics.table import per_crystal_table
+
+__all__ = [
+    "COLUMNS",
+    "PUBLISHED",
+    "AtomErrors",
+    "Column",
+    "Comparison",
+    "Coverage",
+    "Pairing",
+    "PublishedRow",
+    "Score",
+    "compare",
+    "per_crystal_table",
+    "published",
+    "score",
+]

@@ -1,0 +1,47 @@
+"""One row of errors for each crystal, for tables and files."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from nesf.crystal import Crystal, Failure
+from nesf.metrics.atom_errors import atom_errors
+from nesf.metrics.matching import compare
+from nesf.metrics.score import check_same_id
+
+
+def per_crystal_table(
+    pairs: Iterable[tuple[Crystal, Crystal | Failure]], periodic: bool = False
+) -> list[dict[str, Any]]:
+    """The errors of each crystal, in the order given; units as in ``COLUMNS``.
+
+    Args:
+        pairs: true crystals and what was found for them.
+        periodic: whether the errors of the atoms are the periodic variants.
+
+    Returns:
+        Rows with the keys id, n_true, n_found, position_actual, position_detected,
+        species_actual_percent, species_detected_percent, length_error, angle_error, ok and reason.
+        ``ok`` says that there is a crystal, not that it is right; where there is none, ``reason``
+        says why and what cannot be measured is None.
+
+    Raises:
+        NesfError: where the two of a pair have different ids.
+    """
+    return [_row(true, found, periodic) for true, found in pairs]
+
+
+def _row(true: Crystal, found: Crystal | Failure, periodic: bool) -> dict[str, Any]:
+    check_same_id(true, found)
+    comparison = compare(true, found, periodic)
+    errors = atom_errors([comparison])
+    return {
+        "id": true.id,
+        "n_true": comparison.n_true,
+        "n_found": comparison.n_found,
+        **asdict(errors),
+        "length_error": None if comparison.length_errors is None else float(comparison.length_errors.mean()),
+        "angle_error": None if comparison.angle_errors is None else float(comparison.angle_errors.mean()),
+        "ok": comparison.found,
+        "reason": comparison.reason,
+    }

@@ -1,0 +1,41 @@
+"""The hidden layer that every network of the paper repeats."""
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from nesf.shapes import Float
+
+
+def activated(width: int, *, norm: bool, dropout: float = 0.0) -> nn.Sequential:
+    """What follows the linear part of a hidden layer, in the released order: ReLU, batch norm, dropout."""
+    parts: list[nn.Module] = [nn.ReLU()]
+    if norm:
+        parts.append(nn.BatchNorm1d(width))
+    if dropout > 0:
+        parts.append(nn.Dropout(dropout))
+    return nn.Sequential(*parts)
+
+
+class Perceptron(nn.Module):
+    """Fully connected layers; all but the last are hidden layers, the last is linear.
+
+    Args:
+        widths: input, hidden and output widths.
+        norm: whether hidden layers have batch norm.
+        dropout: probability of dropping in hidden layers.
+    """
+
+    def __init__(self, widths: Sequence[int], *, norm: bool, dropout: float = 0.0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+            layers.append(nn.Linear(fan_in, fan_out))
+            if i < len(widths) - 2:
+                layers.append(activated(fan_out, norm=norm, dropout=dropout))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, features: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
+        """Apply the layers to each row."""
+        return self.layers(features)

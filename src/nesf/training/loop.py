@@ -1,0 +1,157 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nesf.crystal import CrystalBatch
+from nesf.fields.sampling import Box
+from nesf.model import Autoencoder
+from nesf.training.losses import losses, targets
+from nesf.training.schedule import learning_rate
+from nesf.training.settings import LossSettings, SamplingSettings, TrainingSettings
+
+Augmentation = Callable[[CrystalBatch, torch.Generator], CrystalBatch]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch was like.
+
+    Attributes:
+        epoch: number of epochs done.
+        seconds: time that training has taken so far, over all resumed parts.
+        learning_rate: of the last step.
+        train: mean unweighted losses over the epoch, and their weighted total.
+        validation: the same on the validation data, where this epoch was validated.
+        improved: whether the validation loss is the best so far.
+    """
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    train: dict[str, float]
+    validation: dict[str, float] | None
+    improved: bool
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context that layers compute in; "auto" is bfloat16 where the hardware multiplies in it."""
+    if precision == "auto":
+        precision = "bfloat16" if computes_bfloat16(device) else "float32"
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16 products, so that they are faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        names = ("avx512_bf16", "amx_bf16", "bf16")
+        return any(bool(capabilities.get(name, False)) for name in names)
+    return False
+
+
+class Trainer:
+    """Trains an autoencoder on crystals that are all in memory.
+
+    Everything random comes from one generator, so that a run can be repeated and resumed.
+
+    Args:
+        model: the autoencoder; trained in place, on the device where it is.
+        data: training crystals.
+        validation: validation crystals, or None.
+        sampling: where the fields are queried.
+        loss: weights and kinds of the losses.
+        settings: the optimisation.
+        box: box of the training atoms, angstrom, for the paper's global grid.
+        augmentation: change of each training batch.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        data: CrystalBatch,
+        validation: CrystalBatch | None,
+        sampling: SamplingSettings,
+        loss: LossSettings,
+        settings: TrainingSettings,
+        *,
+        box: Box | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.validation = validation
+        self.sampling = sampling
+        self.loss = loss
+        self.settings = settings
+        self.box = box
+        self.augmentation = augmentation
+        self.generator = torch.Generator(data.device).manual_seed(settings.seed)
+        self.optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, fused=True)
+        self.epoch = 0
+        self.seconds = 0.0
+        self.best = float("inf")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in an epoch; a last batch of one crystal, which norms cannot take, is left out."""
+        full, rest = divmod(len(self.data), self.settings.batch)
+        return max(1, full + (rest > 1))
+
+    def run(self) -> Iterator[EpochReport]:
+        """Train epoch by epoch until ``settings.epochs``; the caller saves what it needs in between."""
+        while self.epoch < self.settings.epochs:
+            start = time.perf_counter()
+            train, rate = self._train_epoch()
+            self.epoch += 1
+            due = self.epoch % self.settings.validate_every == 0 or self.epoch == self.settings.epochs
+            validation = self.validate() if due and self.validation is not None else None
+            improved = validation is not None and validation["total"] < self.best
+            if validation is not None and improved:
+                self.best = validation["total"]
+            self.seconds += time.perf_counter() - start
+            yield EpochReport(self.epoch, self.seconds, rate, train, validation, improved)
+
+    def _train_epoch(self) -> tuple[dict[str, float], float]:
+        self.model.train()
+        order = torch.randperm(len(self.data), generator=self.generator, device=self.data.device)
+        sums: dict[str, Tensor] = {}
+        rate = 0.0
+        for i, index in enumerate(order.split(self.settings.batch)[: self.steps_per_epoch]):
+            step = self.epoch * self.steps_per_epoch + i
+            rate = learning_rate(self.settings, step, self.steps_per_epoch)
+            for name, value in self._step(self.data.select(index), rate).items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value
+        return {name: float(value) / self.steps_per_epoch for name, value in sums.items()}, rate
+
+    def _step(self, batch: CrystalBatch, rate: float) -> dict[str, Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.augmentation is not None:
+            batch = self.augmentation(batch, self.generator)
+        wanted = targets(batch, self.model, self.sampling, self.box, self.generator)
+        with autocast(self.settings.precision, batch.device):
+            parts = losses(self.model, batch, wanted, self.loss)
+        self.optimizer.zero_grad()
+        parts["total"].backward()
+        self.optimizer.step()
+        return {name: value.detach() for name, value in parts.items()}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean losses on the validation data, in float32 and without noise: repeatable bit for bit."""
+        assert self.validation is not None
+        self.model.eval()
+        sums: dict[str, float] = {}
+        for batch in self.validation.chunks(self.settings.batch):
+            wanted = targets(batch, self.model, self.sampling, self.box, None)
+            for name, value in losses(self.model, batch, wanted, self.loss).items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
+        return {name: value / len(self.validation) for name, value in sums.items()}

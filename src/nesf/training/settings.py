@@ -1,0 +1,76 @@
+"""How a model is trained."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nesf.fields.sampling import GlobalSampling, LocalSampling
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Where the fields are queried in training (paper, Supplementary Note 6).
+
+    Attributes:
+        position_global: queries of the position field all over the cell.
+        position_local: queries of the position field around the atoms.
+        species_local: queries of the species field around the atoms.
+    """
+
+    position_global: GlobalSampling = field(default_factory=GlobalSampling)
+    position_local: LocalSampling = field(default_factory=lambda: LocalSampling(0.3, 1.2, 0.5))
+    species_local: LocalSampling = field(default_factory=lambda: LocalSampling(0.1, 0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights and kinds of the four losses (paper, equation 2).
+
+    Attributes:
+        position: weight of the position field's loss (mean square of the components, square angstrom).
+        species: weight of the species field's loss (mean cross-entropy, nats).
+        length: weight of the lengths' loss (square angstrom).
+        angle: weight of the angles' loss (square radians).
+        robust: replace the mean squares by the mean Euclidean error (position, angstrom) and the mean
+            absolute error (lengths, angstrom; angles, radians).
+    """
+
+    position: float = 10.0
+    species: float = 0.1
+    length: float = 1.0
+    angle: float = 1.0
+    robust: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The optimisation.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch: crystals per step.
+        learning_rate: the initial rate of the step schedule, the peak rate of one-cycle.
+        schedule: "step" multiplies the rate by ``step_factor`` every ``step_epochs`` (paper);
+            "one-cycle" rises over the first ``warmup`` of the steps and falls to zero along a cosine.
+        step_epochs: epochs between two steps.
+        step_factor: factor of each step.
+        warmup: share of the steps that the rise takes.
+        permute_elements: share of the crystals whose elements are exchanged by a random permutation of
+            the vocabulary, in input and target alike.
+        precision: of the layers in training; "auto" takes bfloat16 where the processor computes with it.
+        validate_every: epochs between two validations.
+        keep: which weights are kept: those with the best validation loss, or the last.
+        seed: of everything random.
+    """
+
+    epochs: int = 3200
+    batch: int = 128
+    learning_rate: float = 1e-3
+    schedule: Literal["step", "one-cycle"] = "step"
+    step_epochs: int = 640
+    step_factor: float = 0.5
+    warmup: float = 0.1
+    permute_elements: float = 0.0
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    validate_every: int = 10
+    keep: Literal["best", "last"] = "best"
+    seed: int = 0
