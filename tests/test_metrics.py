@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nesf import metrics, testing
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.testing import FLOAT64_ANGSTROM
+
+relaxed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def moved(crystal: Crystal, shift) -> Crystal:
@@ -95,6 +97,7 @@ def test_a_lattice_translation_costs_a_cell_in_plain_and_nothing_in_periodic_dis
     assert metrics.compare(lone, found, periodic=True).actual.distances == pytest.approx([0], abs=FLOAT64_ANGSTROM)
 
 
+@relaxed
 @given(testing.crystals(), st.tuples(*[st.integers(-3, 3)] * 3))
 def test_periodic_errors_do_not_see_lattice_translations(crystal, steps):
     found = moved(crystal, np.array(steps) @ crystal.cell)
@@ -103,6 +106,7 @@ def test_periodic_errors_do_not_see_lattice_translations(crystal, steps):
     assert not comparison.actual.wrong_species.any()
 
 
+@relaxed
 @given(testing.crystals(), testing.crystals(), st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_the_atoms_does_not_matter(true, found, random, periodic):
     order = random.sample(range(len(found)), len(found))
@@ -122,6 +126,7 @@ def test_among_equally_near_atoms_one_of_another_element_is_an_error_in_either_o
     assert metrics.compare(true, permuted(found, [1, 0])).actual.wrong_species.all()
 
 
+@relaxed
 @given(testing.crystals(), testing.crystals())
 def test_exchanging_true_and_found_exchanges_actual_and_detected(first, second):
     there, back = metrics.compare(first, second), metrics.compare(second, first)
@@ -130,6 +135,7 @@ def test_exchanging_true_and_found_exchanges_actual_and_detected(first, second):
     assert there.length_errors == pytest.approx(back.length_errors)
 
 
+@relaxed
 @given(testing.crystals(), testing.crystals())
 def test_periodic_distances_agree_with_pymatgen_and_never_exceed_plain_ones(true, found):
     from pymatgen.core import Lattice

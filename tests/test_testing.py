@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from nesf import lattice, testing
 from nesf.crystal import Crystal
+
+relaxed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def nearest(crystal: Crystal) -> float:
@@ -31,6 +33,7 @@ def test_nearest_neighbours_are_those_of_the_literature_cells(crystal, expected)
     assert nearest(crystal) == pytest.approx(expected, abs=testing.FLOAT64_ANGSTROM)
 
 
+@relaxed
 @given(testing.crystals())
 def test_drawn_crystals_keep_their_atoms_apart_and_inside_the_cell(crystal):
     if len(crystal) > 1:
@@ -39,6 +42,7 @@ def test_drawn_crystals_keep_their_atoms_apart_and_inside_the_cell(crystal):
     assert (crystal.frac < 1).all()
 
 
+@relaxed
 @given(testing.crystals(right_angled=True, max_atoms=3, max_number=10))
 def test_drawn_crystals_respect_their_limits(crystal):
     assert len(crystal) <= 3

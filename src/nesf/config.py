@@ -24,7 +24,7 @@ class Config:
     Attributes:
         network: size and variants of the network.
         sampling: where the fields are queried in training.
-        loss: weights and kinds of the losses.
+        loss: weights of the losses.
         training: the optimisation.
         estimation: how atoms are found in the fields.
     """
@@ -67,7 +67,7 @@ FAST = Config(
         species_local=LocalSampling(0.1, 0.6, 0.05, per_crystal=64),
     ),
     training=TrainingSettings(
-        epochs=500,
+        epochs=560,
         learning_rate=3e-3,
         schedule="one-cycle",
         permute_elements=0.7,

@@ -142,7 +142,7 @@ class Crystal:
         """
         numbers, counts = np.unique(self.numbers, return_counts=True)
         counts = counts // np.gcd.reduce(counts)
-        return "".join(symbol(z) + (str(c) if c > 1 else "") for z, c in zip(numbers, counts, strict=True))
+        return "".join(symbol(z) + (str(c) if c > 1 else "") for z, c in zip(numbers.tolist(), counts.tolist(), strict=True))
 
     def renamed(self, id: str) -> "Crystal":
         """The same crystal under another id."""

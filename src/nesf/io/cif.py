@@ -14,7 +14,6 @@ from nesf.elements import symbol
 from nesf.errors import NesfError
 from nesf.io.structures import from_pymatgen, one_line, quiet
 from nesf.io.symmetry import Symmetrized, space_group, symmetrize
-from nesf.lattice import FOLD_TOLERANCE
 
 _ID_TAG = re.compile(r'^_nesf_material_id\s+("(?:[^"\\]|\\.)*")', re.MULTILINE)
 _BLOCK = re.compile(r"^(?=data_)", re.MULTILINE | re.IGNORECASE)
@@ -43,7 +42,7 @@ def crystal_from_cif(id: str, text: str) -> Crystal:
 
     try:
         with quiet():
-            structure = CifParser.from_str(text).parse_structures(primitive=False)[0]
+            structure = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")[0]
     except Exception as error:  # the parser raises many kinds
         raise NesfError(f"Crystal {id!r} has no readable CIF: {one_line(error)}.") from None
     return from_pymatgen(structure, id)
@@ -60,7 +59,7 @@ def cif_text(crystal: Crystal, tolerance: float = 0.1, symmetrized: bool = True)
 def _text(crystal: Crystal, found: Symmetrized | None, tolerance: float) -> str:
     group = found.group if found else space_group(crystal, tolerance)
     numbers, counts = np.unique(crystal.numbers, return_counts=True)
-    formula = " ".join(f"{symbol(z)}{n}" for z, n in zip(numbers, counts, strict=True))
+    formula = " ".join(f"{symbol(z)}{n}" for z, n in zip(numbers.tolist(), counts, strict=True))
     # Our own tags: what was found and how, whether or not the atoms below were snapped onto it.
     lines = [
         f"# Space group {group.symbol} ({group.number}) found with a tolerance of {tolerance:g} angstrom;",
@@ -99,8 +98,7 @@ def _cell_lines(crystal: Crystal) -> list[str]:
 def _atom_lines(crystal: Crystal, atoms: Iterable[tuple[int, int]]) -> list[str]:
     tags = ("label", "type_symbol", "symmetry_multiplicity", "fract_x", "fract_y", "fract_z", "occupancy")
     lines = ["loop_", *(f"_atom_site_{tag}" for tag in tags)]
-    frac = crystal.frac
-    frac = np.where(np.abs(frac) < FOLD_TOLERANCE * 1e-6, 0.0, frac)  # no "-0.0000000000"
+    frac = np.where(np.abs(crystal.frac) < 1e-10, 0.0, crystal.frac)  # no "-0.0000000000"
     for count, (index, multiplicity) in enumerate(atoms, start=1):
         element = symbol(int(crystal.numbers[index]))
         x, y, z = frac[index]

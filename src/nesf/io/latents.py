@@ -62,12 +62,20 @@ def read_latents(path: str | Path) -> Latents:
     missing = [name for name in ("material_id", "z") if name not in table.column_names]
     if missing:
         raise NesfError(f"File {path} lacks the column {missing[0]}; latent vectors stand in material_id and z.")
-    ids, rows = table["material_id"].cast(pa.string()).to_pylist(), table["z"].to_pylist()
+    column = table["z"].combine_chunks()
     try:
-        z = np.array(rows, dtype=np.float32).reshape(len(rows), -1)
-    except (TypeError, ValueError):
-        raise NesfError(f"File {path} has latent vectors that are null or of different lengths.") from None
-    if None in ids or not np.isfinite(z).all():
-        raise NesfError(f"File {path} has a row without an id or with a latent vector that is not finite.")
+        width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else len(column[0])
+        column = column.cast(pa.list_(pa.float32(), width))
+    except (pa.ArrowException, AttributeError, TypeError, IndexError):
+        raise NesfError(f"File {path} has no latent vectors of one length in its column z.") from None
+    ids = table["material_id"].cast(pa.string()).to_pylist()
+    z = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)  # a null row vanishes, a null number is NaN
+    if None in ids or len(z) != len(ids) or not np.isfinite(z).all():
+        raise NesfError(f"File {path} has a row without an id or with a latent vector that is null or not finite.")
     metadata = table.schema.metadata or {}
-    return Latents(tuple(ids), z, metadata.get(_MODEL, b"").decode(), metadata.get(_HASH, b"").decode())
+    return Latents(
+        tuple(ids),
+        z.astype(np.float32, copy=False),
+        metadata.get(_MODEL, b"").decode(),
+        metadata.get(_HASH, b"").decode(),
+    )

@@ -1,7 +1,7 @@
 """A file that appears whole or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,4 +26,5 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise NesfError(f"File {path} cannot be written: {error.strerror or error}.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -92,7 +92,7 @@ def _crystal(row: Any, numbers_of: NDArray[np.int64]) -> Crystal:
         positions, species, lengths, angles_rad, name = row
         if not isinstance(name, str):
             raise TypeError("the id is no text")
-        cart, index = _array(positions), _array(species)
+        cart, index = _array(positions).astype(np.float64), _array(species)
         parameters = torch.tensor([lengths, angles_rad], dtype=torch.float64).reshape(2, 3)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise NesfError(f"A row is not (positions, species, lengths, angles, id): {one_line(error)}.") from None

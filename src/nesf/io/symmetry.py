@@ -59,13 +59,13 @@ class Symmetrized:
 def space_group(crystal: Crystal, tolerance: float | Sequence[float] = 0.01) -> SpaceGroup:
     """The space group found by spglib; P1 where none is found (never raises).
 
-    With several tolerances (angstrom), the group of the highest symmetry found with any of them, that
-    is of the highest order of point group times centring, with the smallest tolerance that gives it.
+    With several tolerances (angstrom), the group with the most operations in the given cell that any of them
+    finds, and the smallest tolerance that finds it.
     """
     ladder = (float(tolerance),) if isinstance(tolerance, (int, float)) else sorted(tolerance)
     found = [(_dataset(crystal, step), step) for step in ladder]
     # max keeps the first of equals: the smallest tolerance.
-    best, step = max(found, key=lambda pair: 0 if pair[0] is None else _order(pair[0]))
+    best, step = max(found, key=lambda pair: 0 if pair[0] is None else len(pair[0].rotations))
     return SpaceGroup("P1", 1, step) if best is None else SpaceGroup(best.international, int(best.number), step)
 
 
@@ -86,7 +86,7 @@ def symmetrize(crystal: Crystal, tolerance: float = 0.1) -> Symmetrized | None:
         operations = spglib.get_symmetry_from_database(dataset.hall_number)
     rotations, translations = operations["rotations"], operations["translations"]
     standard = Crystal.from_frac(
-        crystal.id, dataset.std_types, dataset.std_positions, dataset.std_lattice, crystal.properties
+        crystal.id, dataset.std_types.astype(np.int64), dataset.std_positions, dataset.std_lattice, crystal.properties
     )
     orbits = _orbits(standard, rotations, translations)
     if orbits is None:
@@ -113,13 +113,6 @@ def _dataset(crystal: Crystal, tolerance: float) -> Any:
             return spglib.get_symmetry_dataset((crystal.cell, crystal.frac, crystal.numbers), symprec=tolerance)
     except Exception:  # newer versions of spglib raise where older ones returned None
         return None
-
-
-def _order(dataset: Any) -> float:
-    """Operations per primitive cell: it does not depend on the cell that was given."""
-    primitive = abs(np.linalg.det(dataset.primitive_lattice))
-    given = primitive * len(dataset.mapping_to_primitive) / (dataset.mapping_to_primitive.max() + 1)
-    return len(dataset.rotations) * primitive / given
 
 
 def _orbits(crystal: Crystal, rotations: NDArray[Any], translations: NDArray[Any]) -> list[NDArray[np.int64]] | None:

@@ -75,7 +75,7 @@ def write_poscar(crystal: Crystal, path: str | Path) -> None:
     numbers, counts = np.unique(crystal.numbers, return_counts=True)
     lines = [" ".join(crystal.id.split()) or "crystal", "1.0"]
     lines += [" ".join(f"{x:.10f}" for x in row) for row in crystal.cell]
-    lines += [" ".join(symbol(z) for z in numbers), " ".join(str(n) for n in counts), "Direct"]
+    lines += [" ".join(symbol(z) for z in numbers.tolist()), " ".join(str(n) for n in counts), "Direct"]
     lines += [" ".join(f"{x:.10f}" for x in row) for row in crystal.frac[order]]
     with whole_file(path) as target:
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")

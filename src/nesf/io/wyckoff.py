@@ -16,9 +16,9 @@ CLOSEST_ANGSTROM = 0.5
 def from_wyckoff(
     id: str,
     space_group: str | int,
-    lengths: Sequence[float],
-    angles_deg: Sequence[float],
-    sites: Iterable[tuple[str, tuple[float, float, float]]],
+    lengths: Sequence[float | int],
+    angles_deg: Sequence[float | int],
+    sites: Iterable[tuple[str, Sequence[float | int]]],
     properties: Mapping[str, Any] | None = None,
 ) -> Crystal:
     """The contents of the cell that a space group makes of one site of each orbit.
@@ -37,9 +37,9 @@ def from_wyckoff(
     Raises:
         NesfError: where the group is unknown or does not fit the cell, or two atoms are closer than 0.5 Å.
 
-    >>> si = from_wyckoff("Si", "Fd-3m:1", (5.431,) * 3, (90,) * 3, [("Si", (0, 0, 0))])
-    >>> len(si), si.formula
-    (8, 'Si')
+    >>> si = from_wyckoff("Si", "Fd-3m:1", (5.431,) * 3, (90,) * 3, [("Si", (0, 0, 0))], {"source": "book"})
+    >>> len(si), si.properties["source"]
+    (8, 'book')
     """
     from pymatgen.core import Lattice, Structure
 

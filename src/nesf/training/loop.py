@@ -67,7 +67,7 @@ class Trainer:
         data: training crystals.
         validation: validation crystals, or None.
         sampling: where the fields are queried.
-        loss: weights and kinds of the losses.
+        loss: weights of the losses.
         settings: the optimisation.
         box: box of the training atoms, angstrom, for the paper's global grid.
         augmentation: change of each training batch.

@@ -51,31 +51,23 @@ def losses(model: Autoencoder, batch: CrystalBatch, wanted: Targets, settings: L
     error = field.displacement_at(wanted.position).float() - wanted.vectors
     logits = field.species_logits_at(wanted.species).float()
     lengths, angles_rad = batch.parameters()
-    length_error = field.lattice.lengths.float() - lengths
     parts = {
-        "position": _distance(error) if settings.robust else error.square().mean(),
+        "position": error.square().mean(),
         "species": functional.cross_entropy(logits, wanted.classes),
-        "length": length_error.abs().mean() if settings.robust else length_error.square().mean(),
-        "angle": angle_loss(field.lattice, angles_rad, robust=settings.robust),
+        "length": (field.lattice.lengths.float() - lengths).square().mean(),
+        "angle": angle_loss(field.lattice, angles_rad),
     }
     weights = {name: getattr(settings, name) for name in parts}
     parts["total"] = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
     return parts
 
 
-def angle_loss(
-    estimate: LatticeEstimate, angles_rad: Float[Tensor, "n_crystals 3"], *, robust: bool
-) -> Float[Tensor, ""]:
-    """Mean error of the angles; with the hurdle head, of the decision and of the oblique angles."""
-    error = estimate.oblique_angles_rad.float() - angles_rad
-    error = error.abs() if robust else error.square()
+def angle_loss(estimate: LatticeEstimate, angles_rad: Float[Tensor, "n_crystals 3"]) -> Float[Tensor, ""]:
+    """Mean square error of the angles; with the hurdle head, only of the oblique ones, plus the decision's loss."""
+    error = (estimate.oblique_angles_rad.float() - angles_rad).square()
     if estimate.oblique_logits is None:
         return error.mean()
     oblique = ((angles_rad - RIGHT_ANGLE).abs() > RIGHT_TOLERANCE_RAD).float()
     decision = functional.binary_cross_entropy_with_logits(estimate.oblique_logits.float(), oblique)
     return decision + (error * oblique).mean()
 
-
-def _distance(error: Tensor) -> Tensor:
-    # The small constant keeps the gradient finite where the error vanishes (in angstrom: 0.001).
-    return (error.square().sum(-1) + 1e-6).sqrt().mean()

@@ -23,22 +23,19 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights and kinds of the four losses (paper, equation 2).
+    """Weights of the four losses (paper, equation 2).
 
     Attributes:
         position: weight of the position field's loss (mean square of the components, square angstrom).
         species: weight of the species field's loss (mean cross-entropy, nats).
         length: weight of the lengths' loss (square angstrom).
         angle: weight of the angles' loss (square radians).
-        robust: replace the mean squares by the mean Euclidean error (position, angstrom) and the mean
-            absolute error (lengths, angstrom; angles, radians).
     """
 
     position: float = 10.0
     species: float = 0.1
     length: float = 1.0
     angle: float = 1.0
-    robust: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,209 @@
+"""A trained model as its users meet it: crystals in, latent vectors out, and back."""
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from nesf import weights
+from nesf.crystal import Crystal, CrystalBatch, Failure
+from nesf.decoding import estimate
+from nesf.errors import NesfError
+from nesf.io import from_any, to_ase, to_pymatgen
+from nesf.model import Autoencoder, NeuralField
+
+Kind = Literal["crystal", "pymatgen", "ase"]
+Progress = Callable[[int], None]
+
+# Crystals decoded together: some hundred thousand particles.
+AT_ONCE = 64
+_SHIPPED = "shipped"
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    folder = resources.files("nesf").joinpath(_SHIPPED)
+    return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if f.name.endswith(".safetensors"))
+
+
+def load(model: str | Path = "lcs6a") -> "Codec":
+    """A model by the name of a shipped one, from a run folder or from a weights file.
+
+    Raises:
+        NesfError: if there is no such model or it cannot be read.
+    """
+    path = Path(model)
+    if path.is_dir():
+        path = path / "model.safetensors"
+        if not path.is_file():
+            raise NesfError(f"{model} is a folder without model.safetensors; give the folder of a training run.")
+    elif not path.is_file():
+        if str(model) not in shipped_models():
+            names = ", ".join(shipped_models())
+            raise NesfError(f"{model} is neither a run folder, a weights file nor a shipped model ({names}).")
+        with resources.as_file(resources.files("nesf").joinpath(_SHIPPED, f"{model}.safetensors")) as inside:
+            return Codec(*weights.load(inside))
+    return Codec(*weights.load(path))
+
+
+class Codec:
+    """A trained autoencoder with its card.
+
+    Structures are given as ``Crystal``, pymatgen ``Structure`` or ASE ``Atoms``, in the cell the model was
+    trained on (see ``card.domain``; ``nesf.from_any(structure, cell="conventional")`` converts).
+
+    Attributes:
+        model: the network, in evaluation mode.
+        card: where it comes from, what it may be asked and how well it does.
+    """
+
+    def __init__(self, model: Autoencoder, card: weights.Card) -> None:
+        self.model = model.eval()
+        self.card = card
+
+    @property
+    def latent(self) -> int:
+        """How many numbers a crystal becomes."""
+        return self.card.config.network.latent
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.model.parameters()).device
+
+    def refusal(self, crystal: Crystal) -> str | None:
+        """Why the model cannot take a crystal, in one sentence, or None if it can."""
+        return self.card.domain.refusal(crystal)
+
+    def encode(self, structures: Any) -> NDArray[np.float32]:
+        """Latent vectors: (n, latent) of a sequence of structures, (latent,) of a single one.
+
+        Raises:
+            NesfError: if the model cannot take a structure, with the reason.
+        """
+        crystals, single = _crystals(structures)
+        for crystal in crystals:
+            if (reason := self.refusal(crystal)) is not None:
+                raise NesfError(f"The model {self.card.name} cannot take {crystal.id!r}: {reason}")
+        latents = [self._encode(part) for part in _parts(crystals)]
+        z = torch.cat(latents).cpu().numpy() if latents else np.zeros((0, self.latent), np.float32)
+        return z[0] if single else z
+
+    @torch.no_grad()
+    def _encode(self, crystals: Sequence[Crystal]) -> Tensor:
+        return self.model.encode(CrystalBatch.from_crystals(crystals, self.device))
+
+    @torch.no_grad()
+    def field(self, z: ArrayLike) -> NeuralField:
+        """The continuous fields of latent vectors, (n, latent) or (latent,), to be queried at any point."""
+        return self.model.decode_field(self._latents(z)[0])
+
+    def decode(
+        self,
+        z: ArrayLike,
+        ids: Sequence[str] | None = None,
+        *,
+        kind: Kind = "crystal",
+        literal: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
+        """The structures that latent vectors stand for: a list for (n, latent), one for (latent,).
+
+        Args:
+            z: latent vectors.
+            ids: names for the structures; by default ``z-0``, ``z-1``, ...
+            kind: what to return: ``Crystal``, pymatgen ``Structure`` or ASE ``Atoms``. A structure that
+                cannot be found is a ``Failure`` in its place.
+            literal: estimate by the slow reference path.
+            progress: called with the number of structures done since its last call.
+        """
+        latents, single = self._latents(z)
+        names = list(ids) if ids is not None else [f"z-{i}" for i in range(len(latents))]
+        if len(names) != len(latents):
+            raise NesfError(f"{len(latents)} latent vectors were given with {len(names)} ids.")
+        found: list[Crystal | Failure] = []
+        for i in range(0, len(names), AT_ONCE):
+            found += self._decode(latents[i : i + AT_ONCE], names[i : i + AT_ONCE], literal)
+            if progress is not None:
+                progress(min(AT_ONCE, len(names) - i))
+        structures = [_as_kind(one, kind) for one in found]
+        return structures[0] if single else structures
+
+    @torch.no_grad()
+    def _decode(self, z: Tensor, ids: Sequence[str], literal: bool) -> list[Crystal | Failure]:
+        domain = self.card.domain
+        box = (domain.atoms_lower, domain.atoms_upper)
+        return estimate(self.model.decode_field(z), ids, self.card.config.estimation, box=box, literal=literal)
+
+    def reconstruct(self, structures: Any, *, literal: bool = False, progress: Progress | None = None) -> Any:
+        """Encode and decode: what the model remembers of each structure, of the kind that was given.
+
+        A structure that the model cannot take, or does not find again, is a ``Failure`` in its place.
+        """
+        given = [structures] if _kind_of(structures) else list(structures)
+        kinds = [_kind_of(one) or "crystal" for one in given]
+        crystals, single = _crystals(structures)
+        found: list[Any] = []
+        for i in range(0, len(crystals), AT_ONCE):
+            part = crystals[i : i + AT_ONCE]
+            found += self._reconstruct(part, literal)
+            if progress is not None:
+                progress(len(part))
+        result = [_as_kind(one, kind) for one, kind in zip(found, kinds, strict=True)]
+        return result[0] if single else result
+
+    def _reconstruct(self, crystals: Sequence[Crystal], literal: bool) -> list[Crystal | Failure]:
+        found: dict[int, Crystal | Failure] = {}
+        for i, crystal in enumerate(crystals):
+            if (reason := self.refusal(crystal)) is not None:
+                found[i] = Failure(crystal.id, reason)
+        taken = [i for i in range(len(crystals)) if i not in found]
+        if taken:
+            some = [crystals[i] for i in taken]
+            decoded = self._decode(self._encode(some), [c.id for c in some], literal)
+            found |= dict(zip(taken, decoded, strict=True))
+        return [found[i] for i in range(len(crystals))]
+
+    def _latents(self, z: ArrayLike) -> tuple[Tensor, bool]:
+        values = torch.as_tensor(np.asarray(z, dtype=np.float32), device=self.device)
+        if values.ndim not in (1, 2) or values.shape[-1] != self.latent:
+            shape = tuple(values.shape)
+            raise NesfError(f"Latent vectors of this model have {self.latent} numbers; the array has shape {shape}.")
+        if not bool(values.isfinite().all()):
+            raise NesfError("A latent vector holds a value that is not a finite number.")
+        return values.reshape(-1, self.latent), values.ndim == 1
+
+
+def _parts(crystals: Sequence[Crystal]) -> Iterator[Sequence[Crystal]]:
+    for i in range(0, len(crystals), AT_ONCE):
+        yield crystals[i : i + AT_ONCE]
+
+
+def _kind_of(structure: Any) -> Kind | None:
+    """Which kind of single structure an object is, without importing what its user has not imported."""
+    if isinstance(structure, Crystal):
+        return "crystal"
+    package = type(structure).__module__.partition(".")[0]
+    names = {base.__name__ for base in type(structure).__mro__}
+    if package == "ase" or "Atoms" in names:
+        return "ase"
+    return "pymatgen" if "IStructure" in names or "SiteCollection" in names else None
+
+
+def _crystals(structures: Any) -> tuple[list[Crystal], bool]:
+    if _kind_of(structures):
+        return [from_any(structures, id="structure")], True
+    return [
+        one if isinstance(one, Crystal) else from_any(one, id=f"structure-{i}") for i, one in enumerate(structures)
+    ], False
+
+
+def _as_kind(crystal: Crystal | Failure, kind: Kind) -> Any:
+    if isinstance(crystal, Failure) or kind == "crystal":
+        return crystal
+    return to_pymatgen(crystal) if kind == "pymatgen" else to_ase(crystal)

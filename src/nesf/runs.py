@@ -1,0 +1,179 @@
+"""A training run: data in, a folder with log, checkpoint and model out."""
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import nesf
+from nesf import weights
+from nesf.config import Config
+from nesf.crystal import Crystal, CrystalBatch, Failure
+from nesf.data.augmentation import ElementPermutation
+from nesf.data.datasets import Dataset
+from nesf.domain import Domain
+from nesf.errors import NesfError
+from nesf.model import Autoencoder
+from nesf.training import EpochReport, Trainer, checkpoint
+from nesf.training.memory import keep_freed_memory
+
+Report = Callable[[EpochReport], None]
+
+MODEL, CHECKPOINT, SETUP, LOG = "model.safetensors", "checkpoint.safetensors", "run.json", "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run was started with; kept in its folder, so that it can be resumed.
+
+    Attributes:
+        preset: the preset that the configuration started from.
+        config: everything else.
+        data: name, hash and size of the training and validation data.
+    """
+
+    preset: str
+    config: Config
+    data: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write into a run's folder."""
+        text = json.dumps({"preset": self.preset, "config": self.config.to_dict(), "data": self.data}, indent=1)
+        (folder / SETUP).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Setup":
+        """Read from a run's folder; raises ``NesfError`` if it holds no run."""
+        path = folder / SETUP
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(values["preset"], Config.from_dict(values["config"]), values["data"])
+        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise NesfError(
+                f"{folder} holds no run that can be resumed: {path.name} is unreadable ({error})."
+            ) from None
+
+
+def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
+    """Names, hashes and sizes of the data of a run."""
+    parts = {"train": train, "validation": validation}
+    return {
+        part: {"name": data.name, "sha256": data.sha256, "crystals": len(data.crystals)}
+        for part, data in parts.items()
+        if data is not None
+    }
+
+
+class Run:
+    """One training, from its data to its folder.
+
+    Args:
+        folder: where log, checkpoint and model are written.
+        setup: preset, configuration and the description of the data.
+        train: training data; all of it must be in memory.
+        validation: validation data; without it, the last weights are kept.
+        resume: whether to go on from the folder's checkpoint.
+
+    Attributes:
+        left_out: validation crystals with elements that the training data lacks.
+    """
+
+    def __init__(
+        self, folder: Path, setup: Setup, train: Dataset, validation: Dataset | None, *, resume: bool = False
+    ) -> None:
+        if not resume and (folder / SETUP).exists():
+            raise NesfError(f"{folder} holds a run already; resume it with --resume, or choose another --out.")
+        self.folder = folder
+        self.setup = setup
+        self.domain = Domain.of(train.crystals)
+        self.left_out: list[Failure] = []
+        torch.manual_seed(setup.config.training.seed)
+        model = Autoencoder(setup.config.network, self.domain.vocabulary).to(_device())
+        device = next(model.parameters()).device
+        known = self._known(validation.crystals) if validation is not None else []
+        share = setup.config.training.permute_elements
+        self.trainer = Trainer(
+            model,
+            CrystalBatch.from_crystals(train.crystals, device),
+            CrystalBatch.from_crystals(known, device) if known else None,
+            setup.config.sampling,
+            setup.config.loss,
+            setup.config.training,
+            box=(self.domain.atoms_lower, self.domain.atoms_upper),
+            augmentation=ElementPermutation(self.domain.vocabulary, share) if share else None,
+        )
+        if resume:
+            checkpoint.restore(folder / CHECKPOINT, self.trainer)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            setup.write(folder)
+
+    def _known(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
+        known = []
+        for crystal in crystals:
+            unknown = self.domain.vocabulary.unknown(crystal.numbers.tolist())
+            if unknown:
+                reason = f"It contains {', '.join(unknown)}, which the training data lacks."
+                self.left_out.append(Failure(crystal.id, reason))
+            else:
+                known.append(crystal)
+        return known
+
+    def train(self, report: Report) -> weights.Card:
+        """Train to the end, saving on the way; an interruption leaves a checkpoint of the last epoch saved."""
+        keep_freed_memory()
+        last = self.setup.config.training.keep == "last" or self.trainer.validation is None
+        for epoch in self.trainer.run():
+            done = epoch.epoch == self.setup.config.training.epochs
+            if epoch.improved or (last and done):
+                self._save_model(epoch)
+            if epoch.validation is not None or done or epoch.epoch % self.setup.config.training.validate_every == 0:
+                checkpoint.save(self.folder / CHECKPOINT, self.trainer)
+            self._log(epoch)
+            report(epoch)
+        return self._finish()
+
+    def _save_model(self, epoch: EpochReport) -> None:
+        training = {
+            "epoch": epoch.epoch,
+            "minutes": round(epoch.seconds / 60, 1),
+            "hardware": hardware(self.trainer.data.device),
+            "software": f"nesf {nesf.__version__}, torch {torch.__version__}",
+            "validation_loss": epoch.validation,
+        }
+        card = weights.Card(
+            self.folder.name, self.setup.preset, self.setup.config, self.domain, self.setup.data, training
+        )
+        weights.save(self.folder / MODEL, self.trainer.model, card)
+
+    def _finish(self) -> weights.Card:
+        model, card = weights.load(self.folder / MODEL)
+        minutes = round(self.trainer.seconds / 60, 1)
+        card = replace(card, training={**card.training, "epochs": self.trainer.epoch, "minutes": minutes})
+        weights.save(self.folder / MODEL, model, card)
+        return card
+
+    def _log(self, epoch: EpochReport) -> None:
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(vars(epoch)) + "\n")
+
+
+def hardware(device: torch.device) -> str:
+    """The machine in words: GPU name, or processor and threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        name = names[0] if names else name
+    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores"
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
