@@ -1,9 +1,10 @@
 """A trained model as its users meet it: crystals in, latent vectors out, and back."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,9 @@ from nesf import weights
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.decoding import estimate
 from nesf.errors import NesfError
-from nesf.io import from_any, to_ase, to_pymatgen
+from nesf.io.structures import Kind, from_any, kind_of, to_kind
 from nesf.model import Autoencoder, NeuralField
 
-Kind = Literal["crystal", "pymatgen", "ase"]
 Progress = Callable[[int], None]
 
 # Crystals decoded together: some hundred thousand particles.
@@ -70,6 +70,15 @@ class Codec:
     def latent(self) -> int:
         """How many numbers a crystal becomes."""
         return self.card.config.network.latent
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights: latent vectors belong to one fingerprint."""
+        digest = hashlib.sha256()
+        for name, value in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def device(self) -> torch.device:
@@ -131,7 +140,7 @@ class Codec:
             found += self._decode(latents[i : i + AT_ONCE], names[i : i + AT_ONCE], literal)
             if progress is not None:
                 progress(min(AT_ONCE, len(names) - i))
-        structures = [_as_kind(one, kind) for one in found]
+        structures = [one if isinstance(one, Failure) else to_kind(one, kind) for one in found]
         return structures[0] if single else structures
 
     @torch.no_grad()
@@ -145,8 +154,8 @@ class Codec:
 
         A structure that the model cannot take, or does not find again, is a ``Failure`` in its place.
         """
-        given = [structures] if _kind_of(structures) else list(structures)
-        kinds = [_kind_of(one) or "crystal" for one in given]
+        given = [structures] if kind_of(structures) else list(structures)
+        kinds = [kind_of(one) or "crystal" for one in given]
         crystals, single = _crystals(structures)
         found: list[Any] = []
         for i in range(0, len(crystals), AT_ONCE):
@@ -154,7 +163,9 @@ class Codec:
             found += self._reconstruct(part, literal)
             if progress is not None:
                 progress(len(part))
-        result = [_as_kind(one, kind) for one, kind in zip(found, kinds, strict=True)]
+        result = [
+            one if isinstance(one, Failure) else to_kind(one, kind) for one, kind in zip(found, kinds, strict=True)
+        ]
         return result[0] if single else result
 
     def _reconstruct(self, crystals: Sequence[Crystal], literal: bool) -> list[Crystal | Failure]:
@@ -184,26 +195,9 @@ def _parts(crystals: Sequence[Crystal]) -> Iterator[Sequence[Crystal]]:
         yield crystals[i : i + AT_ONCE]
 
 
-def _kind_of(structure: Any) -> Kind | None:
-    """Which kind of single structure an object is, without importing what its user has not imported."""
-    if isinstance(structure, Crystal):
-        return "crystal"
-    package = type(structure).__module__.partition(".")[0]
-    names = {base.__name__ for base in type(structure).__mro__}
-    if package == "ase" or "Atoms" in names:
-        return "ase"
-    return "pymatgen" if "IStructure" in names or "SiteCollection" in names else None
-
-
 def _crystals(structures: Any) -> tuple[list[Crystal], bool]:
-    if _kind_of(structures):
+    if kind_of(structures):
         return [from_any(structures, id="structure")], True
     return [
         one if isinstance(one, Crystal) else from_any(one, id=f"structure-{i}") for i, one in enumerate(structures)
     ], False
-
-
-def _as_kind(crystal: Crystal | Failure, kind: Kind) -> Any:
-    if isinstance(crystal, Failure) or kind == "crystal":
-        return crystal
-    return to_pymatgen(crystal) if kind == "pymatgen" else to_ase(crystal)

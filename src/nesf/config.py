@@ -67,7 +67,7 @@ FAST = Config(
         species_local=LocalSampling(0.1, 0.6, 0.05, per_crystal=64),
     ),
     training=TrainingSettings(
-        epochs=560,
+        epochs=400,
         learning_rate=3e-3,
         schedule="one-cycle",
         permute_elements=0.7,

@@ -48,6 +48,9 @@ class Crystal:
     ('CsCl', 2, [4.123, 4.123, 4.123])
     """
 
+    # Its own checks see every value; those of array shapes in tests would cost 20 ms a crystal on top.
+    __no_type_check__ = True
+
     id: str
     numbers: NDArray[np.int64]
     cart: NDArray[np.float64]
@@ -93,15 +96,22 @@ class Crystal:
         cell: ArrayLike,
         properties: Mapping[str, Any] | None = None,
     ) -> "Crystal":
-        """From fractional coordinates and a cell in any frame: turned to the standard frame, atoms folded in."""
+        """From fractional coordinates and a cell in any frame: turned to the standard frame, atoms folded in.
+
+        A left-handed cell is first inverted together with its coordinates, which moves no atom; turning it as
+        it is would mirror the crystal.
+        """
         try:
             cell_t = torch.from_numpy(np.array(cell, dtype=np.float64)).reshape(3, 3)
             frac_t = torch.from_numpy(np.array(frac, dtype=np.float64)).reshape(-1, 3)
+            numbers = np.asarray(numbers, dtype=np.int64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise NesfError(f"Crystal {id!r} has coordinates or a cell of the wrong shape ({error}).") from None
+        if float(torch.linalg.det(cell_t)) < 0:
+            frac_t = -frac_t
         standard = lattice.standard_frame(cell_t)
         cart = lattice.frac_to_cart(lattice.fold(frac_t), standard)
-        return cls(id, np.asarray(numbers), cart.numpy(), standard.numpy(), properties or {})
+        return cls(id, numbers, cart.numpy(), standard.numpy(), properties or {})
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -142,7 +152,9 @@ class Crystal:
         """
         numbers, counts = np.unique(self.numbers, return_counts=True)
         counts = counts // np.gcd.reduce(counts)
-        return "".join(symbol(z) + (str(c) if c > 1 else "") for z, c in zip(numbers.tolist(), counts.tolist(), strict=True))
+        return "".join(
+            symbol(z) + (str(c) if c > 1 else "") for z, c in zip(numbers.tolist(), counts.tolist(), strict=True)
+        )
 
     def renamed(self, id: str) -> "Crystal":
         """The same crystal under another id."""

@@ -69,6 +69,12 @@ def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
     }
 
 
+def check_free(folder: Path) -> None:
+    """Raise ``NesfError`` if a folder holds a run already: a new one would overwrite it."""
+    if (folder / SETUP).exists():
+        raise NesfError(f"{folder} holds a run already; go on with it with --resume, or choose another --out.")
+
+
 class Run:
     """One training, from its data to its folder.
 
@@ -86,8 +92,10 @@ class Run:
     def __init__(
         self, folder: Path, setup: Setup, train: Dataset, validation: Dataset | None, *, resume: bool = False
     ) -> None:
-        if not resume and (folder / SETUP).exists():
-            raise NesfError(f"{folder} holds a run already; resume it with --resume, or choose another --out.")
+        if not resume:
+            check_free(folder)
+        if len(train.crystals) < 2:
+            raise NesfError(f"{train.name} holds one crystal; training needs at least two.")
         self.folder = folder
         self.setup = setup
         self.domain = Domain.of(train.crystals)

@@ -1,6 +1,5 @@
 """A model as one self-describing file: safetensors whose header holds the model's card as JSON."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,8 +95,3 @@ def load(path: Path) -> tuple[Autoencoder, Card]:
         reason = " ".join(str(error).split()).rstrip(".")
         raise NesfError(f"{path} does not hold the model its card describes: {reason}.") from None
     return model.eval(), card
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

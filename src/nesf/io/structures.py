@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nesf.crystal import Crystal
 from nesf.elements import SYMBOLS
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 Cell = Literal["as-is", "conventional", "primitive"]
 """Which cell is wanted: the given one, or the conventional or primitive standard cell found from symmetry."""
+
+Kind = Literal["crystal", "pymatgen", "ase"]
+"""A Crystal, a pymatgen Structure or ASE Atoms."""
 
 CONVERSION_SYMPREC_ANGSTROM = 0.01
 ID_KEYS = ("material_id", "id")
@@ -62,7 +64,7 @@ def from_pymatgen(structure: "pymatgen.core.Structure", id: str | None = None, c
             )
         numbers.append(_number_of(symbols.pop(), name, index))
     matrix, frac = structure.lattice.matrix, structure.frac_coords
-    return convert(from_matrix(name, numbers, frac, matrix, _plain(structure.properties)), cell)
+    return convert(Crystal.from_frac(name, numbers, frac, matrix, _plain(structure.properties)), cell)
 
 
 def to_ase(crystal: Crystal) -> "ase.Atoms":
@@ -91,20 +93,35 @@ def from_ase(atoms: "ase.Atoms", id: str | None = None, cell: Cell = "as-is") ->
     results = getattr(atoms.calc, "results", {})
     properties = _plain({**results, **atoms.info})
     return convert(
-        from_matrix(name, numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, properties), cell
+        Crystal.from_frac(name, numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, properties), cell
     )
 
 
 def from_any(obj: Any, id: str | None = None, cell: Cell = "as-is") -> Crystal:
     """A crystal from a Crystal, a pymatgen Structure or ASE Atoms."""
-    if isinstance(obj, Crystal):
+    kind = kind_of(obj)
+    if kind is None:
+        raise NesfError(f"A {type(obj).__name__} is no crystal; expected a Crystal, a pymatgen Structure or ASE Atoms.")
+    if kind == "crystal":
         return convert(obj.renamed(id) if id else obj, cell)
+    return from_pymatgen(obj, id, cell) if kind == "pymatgen" else from_ase(obj, id, cell)
+
+
+def kind_of(obj: Any) -> Kind | None:
+    """Which kind of structure an object is, or None; imports nothing that its owner has not imported."""
+    if isinstance(obj, Crystal):
+        return "crystal"
     modules = {base.__module__.split(".")[0] for base in type(obj).__mro__}
     if "pymatgen" in modules and hasattr(obj, "frac_coords"):
-        return from_pymatgen(obj, id, cell)
-    if "ase" in modules and hasattr(obj, "get_scaled_positions"):
-        return from_ase(obj, id, cell)
-    raise NesfError(f"A {type(obj).__name__} is no crystal; expected a Crystal, a pymatgen Structure or ASE Atoms.")
+        return "pymatgen"
+    return "ase" if "ase" in modules and hasattr(obj, "get_scaled_positions") else None
+
+
+def to_kind(crystal: Crystal, kind: Kind) -> Any:
+    """The crystal as the wanted kind of structure."""
+    if kind == "crystal":
+        return crystal
+    return to_pymatgen(crystal) if kind == "pymatgen" else to_ase(crystal)
 
 
 def convert(crystal: Crystal, cell: Cell) -> Crystal:
@@ -127,27 +144,13 @@ def convert(crystal: Crystal, cell: Cell) -> Crystal:
     note = f"{cell}, symprec {CONVERSION_SYMPREC_ANGSTROM} Å"
     properties = {**crystal.properties, "cell_conversion": note}
     numbers = [site.specie.Z for site in standard]
-    return from_matrix(crystal.id, numbers, standard.frac_coords, standard.lattice.matrix, properties)
+    return Crystal.from_frac(crystal.id, numbers, standard.frac_coords, standard.lattice.matrix, properties)
 
 
 def one_line(error: BaseException) -> str:
     """The text of a third-party error on one line, without its full stop, not longer than 200 characters."""
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def from_matrix(
-    id: str, numbers: ArrayLike, frac: ArrayLike, matrix: ArrayLike, properties: Mapping[str, Any] | None = None
-) -> Crystal:
-    """A crystal from fractional coordinates and a cell in any frame, its chirality kept.
-
-    ``Crystal.from_frac`` makes a right-handed cell of any; where the given one is left-handed, that would mirror
-    the crystal. Turning all three axes round first, coordinates included, makes it right-handed with no atom moved.
-    """
-    matrix, frac = np.array(matrix, dtype=np.float64), np.array(frac, dtype=np.float64)
-    if matrix.shape == (3, 3) and np.linalg.det(matrix) < 0:
-        matrix, frac = -matrix, -frac
-    return Crystal.from_frac(id, numbers, frac, matrix, properties)
 
 
 def _number_of(symbol: str, id: str, index: int) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io.output import whole_file
-from nesf.io.structures import from_matrix, one_line
+from nesf.io.structures import one_line
 from nesf.lattice import is_standard
 
 GEOMETRY = {
@@ -128,7 +128,7 @@ def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failur
 def _crystal(id: str, numbers: Any, cart: Any, cell: Any, properties: dict[str, Any]) -> Crystal:
     foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not is_standard(torch.from_numpy(cell))
     if foreign and abs(np.linalg.det(cell)) > 1e-3:
-        return from_matrix(id, numbers, cart @ np.linalg.inv(cell), cell, properties)
+        return Crystal.from_frac(id, numbers, cart @ np.linalg.inv(cell), cell, properties)
     return Crystal(id, numbers, cart, cell, properties)
 
 

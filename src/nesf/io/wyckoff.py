@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,9 @@ def from_wyckoff(
         with quiet():
             lattice = Lattice.from_parameters(*lengths, *angles_deg)
             species, frac = [symbol for symbol, _ in sites], [coords for _, coords in sites]
-            structure = Structure.from_spacegroup(_known(space_group), lattice, species, frac)
+            symbol = _known(space_group)
+            _group(symbol)
+            structure = Structure.from_spacegroup(symbol, lattice, species, frac)
     except Exception as error:  # pymatgen raises many kinds here
         raise NesfError(f"Crystal {id!r} in space group {space_group!r} cannot be built: {one_line(error)}.") from None
     _check_apart(structure, id)
@@ -61,6 +64,14 @@ def _known(space_group: str | int) -> str | int:
         return space_group
     symbol = space_group.replace(" ", "")
     return symbol.replace("_", "") if ":" in symbol else symbol
+
+
+@cache
+def _group(symbol: str | int) -> Any:
+    """Keeps pymatgen's group alive: pymatgen itself forgets it at once, and takes up to half a second to build it."""
+    from pymatgen.symmetry.groups import SpaceGroup, sg_symbol_from_int_number
+
+    return SpaceGroup(sg_symbol_from_int_number(symbol) if isinstance(symbol, int) else symbol)
 
 
 def _check_apart(structure: Any, id: str) -> None:

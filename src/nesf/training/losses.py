@@ -70,4 +70,3 @@ def angle_loss(estimate: LatticeEstimate, angles_rad: Float[Tensor, "n_crystals 
     oblique = ((angles_rad - RIGHT_ANGLE).abs() > RIGHT_TOLERANCE_RAD).float()
     decision = functional.binary_cross_entropy_with_logits(estimate.oblique_logits.float(), oblique)
     return decision + (error * oblique).mean()
-

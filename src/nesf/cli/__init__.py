@@ -1,0 +1,73 @@
+"""The command line: it translates, and holds no logic.
+
+Each command lives in a module of its own, which is imported when the command is used, so that
+``nesf --help`` answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from nesf.errors import NesfError
+
+COMMANDS = {
+    "demo": (
+        "nesf.cli.demo:demo",
+        "reconstruct the embedded crystals with the shipped model; table, CIFs, one picture",
+    ),
+    "data import": ("nesf.cli.data:import_", "crystals from files or folders into one Parquet table"),
+    "data info": ("nesf.cli.data:info", "what a data set holds, and what a model would leave out of it"),
+    "train": ("nesf.cli.train:train", "train a model on your data"),
+    "encode": ("nesf.cli.codec:encode", "crystals to latent vectors"),
+    "decode": ("nesf.cli.codec:decode", "latent vectors to crystals"),
+    "reconstruct": ("nesf.cli.codec:reconstruct", "crystals to latent vectors and back, with a table of errors"),
+    "evaluate": ("nesf.cli.evaluate:evaluate", "the metrics of the paper on a data set"),
+}
+"""Each command's function and its line of help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input ends with one sentence and status 1, wrong usage with status 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--version"], ["-V"]):
+        from nesf import __version__
+
+        print(__version__)
+        return 0
+    name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
+    if name is None:
+        return _overview(words)
+    try:
+        _function(COMMANDS[name][0])(words[len(name.split()) :])
+    except NesfError as error:
+        return _failed(str(error), 1)
+    except OSError as error:
+        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", 1)
+    except KeyboardInterrupt:
+        return _failed("Interrupted.", 130)
+    return 0
+
+
+def _function(home: str) -> Callable[[Sequence[str]], None]:
+    module, _, function = home.partition(":")
+    command: Callable[[Sequence[str]], None] = getattr(import_module(module), function)
+    return command
+
+
+def _overview(words: list[str]) -> int:
+    group = words[0] if words and not words[0].startswith("-") else None
+    shown = {name: text for name, (_, text) in COMMANDS.items() if group is None or name.split()[0] == group}
+    asked = not words or any(word in ("-h", "--help", "help") for word in words) or (shown and len(words) == 1)
+    if not asked or not shown:
+        return _failed(f"There is no command {' '.join(words)!r}; `nesf --help` lists them.", 2)
+    width = max(map(len, shown))
+    print("usage: nesf COMMAND [ARGUMENTS]   (`nesf COMMAND --help` explains a command)\n")
+    print("Neural structure fields: any crystal to 192 numbers and back.\n")
+    for name, text in shown.items():
+        print(f"  {name:<{width}}  {text}")
+    return 0
+
+
+def _failed(sentence: str, status: int) -> int:
+    print(f"nesf: {sentence}", file=sys.stderr)
+    return status

@@ -1,0 +1,92 @@
+"""What every command shows: progress, tables, failures, JSON."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nesf.crystal import Crystal, Failure
+from nesf.errors import NesfError
+from nesf.io.output import whole_file
+from nesf.metrics import COLUMNS
+
+T = TypeVar("T")
+
+# Progress and remarks go to the standard error, results to the standard output.
+notes = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
+
+
+def parse(function: Callable[..., T], name: str, arguments: Sequence[str]) -> T:
+    """Call a command's function with the arguments of the command line."""
+    return tyro.cli(function, prog=f"nesf {name}", args=list(arguments))
+
+
+@contextmanager
+def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the standard error; what it yields is called with the number of items done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bar:
+        handle = bar.add_task(task, total=total)
+        yield lambda done: bar.advance(handle, done)
+
+
+def note_failures(failures: Sequence[Failure], what: str, most: int = 10) -> None:
+    """Say on the standard error which crystals were left out and why."""
+    if not failures:
+        return
+    notes.print(f"[yellow]{len(failures)} {what}:[/yellow]")
+    for failure in failures[:most]:
+        notes.print(f"  {failure.id}: {failure.reason}", markup=False)
+    if len(failures) > most:
+        notes.print(f"  ... and {len(failures) - most} more")
+
+
+def crystals_of(entries: Sequence[Crystal | Failure]) -> tuple[list[Crystal], list[Failure]]:
+    """The crystals among entries; the rest is said. Raises ``NesfError`` where there are none."""
+    crystals = [entry for entry in entries if isinstance(entry, Crystal)]
+    failures = [entry for entry in entries if isinstance(entry, Failure)]
+    if not crystals:
+        reason = f": {failures[0].id}: {failures[0].reason}" if failures else "."
+        raise NesfError(f"No crystal could be read{reason}")
+    note_failures(failures, "entries could not be read")
+    return crystals, failures
+
+
+def write_json(values: Any, target: Path) -> None:
+    """Write JSON to a file, or to the standard output where the file is called ``-``."""
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    if str(target) == "-":
+        sys.stdout.write(text)
+        return
+    with whole_file(target) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], numbers_from: int = 1) -> Table:
+    """A table for the terminal; columns from ``numbers_from`` on are aligned to the right."""
+    shown = Table(title=title, title_justify="left")
+    for i, head in enumerate(heads):
+        shown.add_column(head, justify="right" if i >= numbers_from else "left")
+    for row in rows:
+        shown.add_row(*[show(value) for value in row])
+    return shown
+
+
+def show(value: Any, digits: int = 4) -> str:
+    """A value for a cell of a table: a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def score_rows(values: dict[str, Any]) -> list[str]:
+    """The seven metrics of a score, in the order of the paper, with the paper's number of decimals."""
+    return [show(values[column.key], column.digits) for column in COLUMNS]

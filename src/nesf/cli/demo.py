@@ -1,0 +1,60 @@
+"""``nesf demo``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nesf.cli.console import parse, progress, results, score_rows, table, write_json
+from nesf.metrics import COLUMNS
+
+
+def demo(arguments: Sequence[str]) -> None:
+    """The command ``nesf demo``."""
+    parse(_demo, "demo", arguments)
+
+
+def _demo(
+    out: Path = Path("nesf-demo"), model: str = "lcs6a", tolerance: float = 0.1, json: Path | None = None
+) -> None:
+    """Reconstruct the embedded textbook crystals: each becomes 192 numbers and a crystal again.
+
+    Args:
+        out: the folder for CIFs, crystals.extxyz, crystals.parquet and the picture.
+        model: a run folder, a weights file or the name of a shipped model.
+        tolerance: of the space group search, angstrom.
+        json: write table and metrics to this file (- for the standard output).
+    """
+    from nesf import codec, demo
+
+    with progress("reconstructing", 0) as done:
+        found = demo.demo(codec.load(model), out, tolerance=tolerance, progress=done)
+    values = found.score.to_dict()
+    if json is not None:
+        write_json(
+            {"crystals": found.rows, "refused": [vars(failure) for failure in found.refused], "score": values}, json
+        )
+    if json is not None and str(json) == "-":
+        return
+    results.print(
+        table(
+            "Textbook crystals, each from its 192 numbers",
+            ["id", "structure", "group", "found", "atoms", "found", "position [Å]", "species wrong [%]", "length [Å]"],
+            [
+                [
+                    row["id"],
+                    row["structure_type"],
+                    row["space_group_true"],
+                    row["space_group_found"],
+                    row["n_true"],
+                    row["n_found"],
+                    row["position_actual"],
+                    row["species_actual_percent"],
+                    row["length_error"],
+                ]
+                for row in found.rows
+            ],
+            numbers_from=4,
+        )
+    )
+    results.print(table("Outside the model's range", ["id", "reason"], [[f.id, f.reason] for f in found.refused], 2))
+    results.print(table("All together", [column.title for column in COLUMNS], [score_rows(values)], numbers_from=0))
+    results.print(f"{len(found.cifs)} CIFs and {found.picture.name} written to {out}", markup=False)

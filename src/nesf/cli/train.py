@@ -1,0 +1,111 @@
+"""``nesf train``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tyro.conf import Positional, arg
+
+from nesf.cli.console import note_failures, notes
+from nesf.config import PRESETS, Config, Preset
+from nesf.data.datasets import load_dataset
+from nesf.decoding import EstimationSettings
+from nesf.errors import NesfError
+from nesf.model import NetworkSettings
+from nesf.runs import Run, Setup, check_free, describe
+from nesf.training import EpochReport, LossSettings, SamplingSettings, TrainingSettings
+
+
+def train(arguments: Sequence[str]) -> None:
+    """The command ``nesf train``."""
+    words = list(arguments)
+    folder = _option(words, "resume")
+    earlier = Setup.read(Path(folder)) if folder is not None else None
+    named = earlier.preset if earlier is not None else _option(words, "preset")
+    # An unknown name is left for tyro to refuse, in the words of its help.
+    start: Preset = next((known for known in PRESETS if known == named), "fast")
+    base = earlier.config if earlier is not None else PRESETS[start]
+
+    def command(
+        data: Annotated[Positional[str], arg(metavar="DATA")],
+        /,
+        val: str | None = None,
+        preset: Preset = start,
+        out: Path | None = None,
+        resume: Path | None = None,
+        network: NetworkSettings = base.network,
+        sampling: SamplingSettings = base.sampling,
+        loss: LossSettings = base.loss,
+        training: TrainingSettings = base.training,
+        estimation: EstimationSettings = base.estimation,
+    ) -> None:
+        """Train a model; every value of the preset's configuration can be changed.
+
+        Log, checkpoint and model are written to the run's folder, which is then a MODEL for the other commands.
+
+        Args:
+            data: training data: a Parquet table, any other readable file or folder, or textbook (embedded).
+            val: validation data; the weights with the best validation loss are kept, without it the last ones.
+            preset: the configuration to start from: fast (a laptop), paper (as printed), released (its code).
+            out: the run's folder; by default runs/ and the name of the data.
+            resume: go on with the run in this folder, with its configuration, on the same data.
+            network: size and variants of the network.
+            sampling: where the fields are queried.
+            loss: weights of the losses.
+            training: the optimisation.
+            estimation: how atoms are found in the fields.
+        """
+        config = Config(network, sampling, loss, training, estimation)
+        where = resume or out or Path("runs") / Path(data).stem
+        _train(data, val, where, preset, config, earlier)
+
+    tyro.cli(command, prog="nesf train", args=words)
+
+
+def _train(data: str, val: str | None, folder: Path, preset: Preset, config: Config, earlier: Setup | None) -> None:
+    if earlier is None:
+        check_free(folder)
+    training = load_dataset(data)
+    validation = load_dataset(val) if val is not None else None
+    note_failures(training.failures, "entries could not be read and are left out")
+    setup = Setup(preset, config, describe(training, validation))
+    if earlier is not None and earlier.data != setup.data:
+        raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}).")
+    run = Run(folder, setup, training, validation, resume=earlier is not None)
+    note_failures(run.left_out, "validation crystals have elements that the training data lacks and are left out")
+    crystals, epochs = len(training.crystals), config.training.epochs
+    notes.print(f"{crystals} crystals, preset {preset}, {epochs} epochs; run folder {folder}", markup=False)
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[state]}"), console=notes) as bar:
+        task = bar.add_task("", total=epochs, completed=run.trainer.epoch, state="")
+
+        def report(epoch: EpochReport) -> None:
+            bar.update(task, completed=epoch.epoch, state=_state(epoch, crystals, run.trainer.best))
+
+        try:
+            card = run.train(report)
+        except KeyboardInterrupt:
+            options = f" --val {val}" if val else ""
+            raise NesfError(f"Interrupted; go on with: nesf train {data}{options} --resume {folder}.") from None
+    minutes = card.training["minutes"]
+    notes.print(f"Kept the weights of epoch {card.training['epoch']}, after {minutes} minutes: {folder}", markup=False)
+
+
+def _state(epoch: EpochReport, crystals: int, best: float) -> str:
+    speed = crystals * epoch.epoch / epoch.seconds
+    shown = f"loss {epoch.train['total']:.3f}"
+    if best < float("inf"):
+        shown += f", best validation {best:.3f}"
+    return f"{shown}, {speed:.0f} crystals/s"
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """The value of an option that decides the defaults of all the others, so that it is read before them."""
+    for i, word in enumerate(words):
+        if word == f"--{name}" and i + 1 < len(words):
+            return words[i + 1]
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+    return None

@@ -1,0 +1,74 @@
+"""The first thing a new user runs: the embedded crystals, given back by the shipped model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nesf.codec import Codec
+from nesf.crystal import Crystal, Failure
+from nesf.data.datasets import load_dataset
+from nesf.io import space_group
+from nesf.io.export import write_folder
+from nesf.metrics import Score, per_crystal_table, score
+
+PICTURE = "structures.png"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found.
+
+    Attributes:
+        rows: one row of errors for each crystal that the model covers, with formula, structure type,
+            and the space groups of the true and the found crystal.
+        refused: the crystals that the model does not cover, with the reason.
+        score: the metrics over the covered crystals.
+        cifs: the CIFs written.
+        picture: the picture written.
+    """
+
+    rows: list[dict[str, Any]]
+    refused: list[Failure]
+    score: Score
+    cifs: list[Path]
+    picture: Path
+
+
+def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[int], None] | None = None) -> Demo:
+    """Reconstruct the ``textbook`` crystals that a model covers; write CIFs and one picture into a folder.
+
+    Args:
+        model: the model.
+        folder: where the files go.
+        tolerance: of the space group search, angstrom.
+        progress: called with the number of crystals done since its last call.
+    """
+    from nesf.plots import reconstructions
+
+    crystals = load_dataset("textbook").crystals
+    reasons = {crystal.id: model.refusal(crystal) for crystal in crystals}
+    refused = [Failure(name, reason) for name, reason in reasons.items() if reason is not None]
+    covered = [crystal for crystal in crystals if reasons[crystal.id] is None]
+    found = model.reconstruct(covered, progress=progress)
+    pairs = list(zip(covered, found, strict=True))
+    rows = [
+        _described(row, true, one, tolerance) for row, (true, one) in zip(per_crystal_table(pairs), pairs, strict=True)
+    ]
+    cifs = write_folder(found, folder, tolerance=tolerance)
+    picture = folder / PICTURE
+    figure = reconstructions([(true, one) for true, one in pairs if isinstance(one, Crystal)])
+    figure.savefig(picture, dpi=110)
+    return Demo(rows, refused, score(pairs), cifs, picture)
+
+
+def _described(row: dict[str, Any], true: Crystal, found: Crystal | Failure, tolerance: float) -> dict[str, Any]:
+    return {
+        **row,
+        "name": true.properties.get("name"),
+        "structure_type": true.properties.get("structure_type"),
+        "formula_true": true.formula,
+        "formula_found": found.formula if isinstance(found, Crystal) else None,
+        "space_group_true": space_group(true, tolerance).symbol,
+        "space_group_found": space_group(found, tolerance).symbol if isinstance(found, Crystal) else None,
+    }

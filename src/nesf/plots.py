@@ -1,0 +1,72 @@
+"""Pictures of crystals: data in, Figure out; nothing here shows or saves."""
+
+from collections.abc import Sequence
+
+import matplotlib.colors
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nesf.crystal import Crystal
+from nesf.elements import symbol
+
+# An orthographic view from the front, turned a little to the right and up.
+_TURN, _TILT = np.radians(25.0), np.radians(18.0)
+VIEW = np.array(
+    [
+        [np.cos(_TURN), np.sin(_TURN), 0.0],
+        [-np.sin(_TURN) * np.sin(_TILT), np.cos(_TURN) * np.sin(_TILT), np.cos(_TILT)],
+        [np.sin(_TURN) * np.cos(_TILT), -np.cos(_TURN) * np.cos(_TILT), np.sin(_TILT)],
+    ]
+)
+"""Rows: right and up on the page, and towards the viewer."""
+
+
+def reconstructions(pairs: Sequence[tuple[Crystal, Crystal]], columns: int = 6) -> Figure:
+    """True and found structures side by side, all to one scale.
+
+    Args:
+        pairs: the true crystal and the one found for it.
+        columns: pairs in a row.
+    """
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(columns * 3.0, rows * 1.75 + 0.6), layout="constrained")
+    figure.suptitle("True (left) and found (right) structures", fontsize=13)
+    boxes = figure.subfigures(rows, columns, squeeze=False).ravel()
+    for box, (true, found) in zip(boxes, pairs, strict=False):
+        title = true.id if true.formula == found.formula else f"{true.id} → {found.formula}"
+        box.suptitle(title, fontsize=8, color="black" if true.formula == found.formula else "firebrick")
+        for axes, crystal in zip(box.subplots(1, 2), (true, found), strict=True):
+            draw(axes, crystal)
+    return figure
+
+
+def draw(axes: Axes, crystal: Crystal) -> None:
+    """Draw the cell and the atoms listed in it, near ones over far ones, each with its symbol."""
+    for start, end in _edges(crystal.cell):
+        (x0, y0, _), (x1, y1, _) = VIEW @ start, VIEW @ end
+        axes.plot([x0, x1], [y0, y1], color="0.7", linewidth=0.7, zorder=0)
+    places = crystal.cart @ VIEW.T
+    order = places[:, 2].argsort()
+    for rank, (z, (x, y, _)) in enumerate(zip(crystal.numbers[order].tolist(), places[order], strict=True)):
+        color = element_color(z)
+        axes.scatter(x, y, s=95, color=[color], edgecolors="0.25", linewidths=0.5, zorder=2 * rank + 1)
+        ink = "white" if sum(color) < 1.4 else "black"
+        axes.text(x, y, symbol(z), fontsize=5.5, ha="center", va="center_baseline", color=ink, zorder=2 * rank + 2)
+    axes.set_aspect("equal")
+    axes.margins(0.2)
+    axes.axis("off")
+
+
+def element_color(number: int) -> tuple[float, float, float]:
+    """A colour for an element: neighbours in the periodic table differ, heavy elements are darker."""
+    hue = (number * 0.618034) % 1.0
+    red, green, blue = matplotlib.colors.hsv_to_rgb((hue, 0.45, 1.0 - 0.45 * number / 118))
+    return float(red), float(green), float(blue)
+
+
+def _edges(cell: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    corners = [np.array(bits) for bits in np.ndindex(2, 2, 2)]
+    pairs = [(p, q) for p in corners for q in corners if (q - p).sum() == 1 and (q >= p).all()]
+    return [(p @ cell, q @ cell) for p, q in pairs]

@@ -1,0 +1,193 @@
+"""The command line, used as its users use it: one small training through it serves all other commands."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nesf.cli import COMMANDS, main
+from nesf.crystal import Crystal
+from nesf.io import read, read_latents, write_cif
+from nesf.testing import hexagonal, perovskite, rocksalt
+
+SMALL = ["--training.epochs", "2", "--training.batch", "32", "--training.validate-every", "1"]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs on the embedded crystals."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "textbook", "--val", "textbook", "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture
+def cifs(tmp_path: Path) -> Path:
+    """A folder with the CIFs of two crystals."""
+    folder = tmp_path / "cifs"
+    for crystal in (rocksalt(), perovskite()):
+        write_cif(crystal, folder / f"{crystal.id}.cif")
+    return folder
+
+
+def sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    """What a failing command said: one line on the standard error."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    return lines[0]
+
+
+def test_help_names_every_command_and_is_instant() -> None:
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "nesf", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert time.perf_counter() - start < 20  # a hang, not a speed test
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert not any(f"| {heavy}\n" in done.stderr for heavy in ("torch", "pymatgen", "ase", "matplotlib", "tyro"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*name.split(), "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"nesf {name}" in shown
+    assert "INPUT" in shown or "MODEL" in shown or "OUT" in shown.upper()
+
+
+def test_unknown_command_is_refused_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recontruct"]) == 2
+    assert "recontruct" in sentence(capsys)
+
+
+def test_import_then_info(cifs: Path, tmp_path: Path, trained: Path) -> None:
+    (cifs / "broken.cif").write_text("data_broken\n_cell_length_a oops\n", encoding="utf-8")
+    table, said, figures = tmp_path / "t.parquet", tmp_path / "import.json", tmp_path / "info.json"
+    assert main(["data", "import", str(cifs), "--out", str(table), "--json", str(said)]) == 0
+    assert [crystal.id for crystal in read([table])] == ["NaCl", "SrTiO3"]
+    left_out = json.loads(said.read_text(encoding="utf-8"))["left_out"]
+    assert len(left_out) == 1
+    assert "broken.cif" in left_out[0]["id"] + left_out[0]["reason"]
+    assert main(["data", "info", str(table), "--model", str(trained), "--json", str(figures)]) == 0
+    values = json.loads(figures.read_text(encoding="utf-8"))
+    assert values["crystals"] == 2
+    assert values["atoms_per_cell"] == {"min": 5, "mean": 6.5, "max": 8}
+    assert values["elements"] == {"Na": 1, "Cl": 1, "O": 1, "Ti": 1, "Sr": 1}
+
+
+def test_import_converts_on_request_and_says_so(tmp_path: Path) -> None:
+    primitive = Crystal.from_frac("Cu", [29], [[0, 0, 0]], [[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]])
+    write_cif(primitive, tmp_path / "Cu.cif", symmetrize=False)
+    table = tmp_path / "t.parquet"
+    assert main(["data", "import", str(tmp_path / "Cu.cif"), "--out", str(table), "--cell", "conventional"]) == 0
+    (copper,) = read([table])
+    assert isinstance(copper, Crystal)
+    assert len(copper) == 4
+    assert "conventional" in copper.properties["cell_conversion"]
+
+
+def test_encode_then_decode_keeps_ids_and_order(cifs: Path, trained: Path, tmp_path: Path) -> None:
+    z, out, said = tmp_path / "z.parquet", tmp_path / "found", tmp_path / "decode.json"
+    assert main(["encode", str(trained), str(cifs), "--out", str(z)]) == 0
+    latents = read_latents(z)
+    assert latents.ids == ("NaCl", "SrTiO3")
+    assert latents.z.shape == (2, 192)
+    assert main(["decode", str(trained), str(z), "--out", str(out), "--json", str(said)]) == 0
+    values = json.loads(said.read_text(encoding="utf-8"))
+    assert [one["id"] for one in values["decoded"] + values["failures"]] == ["NaCl", "SrTiO3"]
+
+
+def test_latents_of_another_model_are_refused(
+    cifs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    z, other = tmp_path / "z.parquet", tmp_path / "other"
+    assert main(["train", "textbook", "--out", str(other), "--training.seed", "1", *SMALL[:4]]) == 0
+    assert main(["encode", str(trained), str(cifs), "--out", str(z)]) == 0
+    capsys.readouterr()
+    assert main(["decode", str(other), str(z), "--out", str(tmp_path / "found")]) == 1
+    assert "another model" in sentence(capsys)
+
+
+def test_reconstruct_writes_a_row_for_every_crystal(cifs: Path, trained: Path, tmp_path: Path) -> None:
+    foreign = Crystal.from_frac("Uuo", [118], [[0, 0, 0]], [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]])
+    write_cif(foreign, cifs / "Uuo.cif")
+    out = tmp_path / "found"
+    assert main(["reconstruct", str(trained), str(cifs), "--out", str(out), "--json", str(out / "all.json")]) == 0
+    with (out / "errors.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"NaCl", "SrTiO3", "Uuo"}
+    assert rows["Uuo"]["ok"] == "False"
+    assert "Og" in rows["Uuo"]["reason"]
+    assert json.loads((out / "all.json").read_text(encoding="utf-8"))["score"]["n"] == 3
+
+
+def test_two_evaluations_give_identical_json(trained: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    for target in (first, second):
+        assert main(["evaluate", str(trained), "textbook", "--json", str(target)]) == 0
+    assert first.read_bytes() == second.read_bytes()
+    keys = "n atoms_error_percent position_actual position_detected species_actual_percent species_detected_percent"
+    assert set(f"{keys} length_error angle_error failures".split()) <= set(json.loads(first.read_bytes()))
+
+
+def test_a_run_is_resumed_to_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    longer = ["--training.epochs", "4", "--training.schedule", "step", *SMALL[2:]]
+    shorter = ["--training.epochs", "2", "--training.schedule", "step", *SMALL[2:]]
+    assert main(["train", "textbook", "--out", str(whole), *longer]) == 0
+    assert main(["train", "textbook", "--out", str(broken), *shorter]) == 0
+    assert main(["train", "textbook", "--resume", str(broken), "--training.epochs", "4"]) == 0
+    from safetensors.torch import load_file
+
+    one, two = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
+    assert all(bool((one[name] == two[name]).all()) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (["evaluate", "no-such-model", "textbook"], "no-such-model"),
+        (["evaluate", "TRAINED", "nowhere.parquet"], "nowhere.parquet"),
+        (["encode", "TRAINED", "nowhere.cif", "--out", "z.parquet"], "nowhere.cif"),
+        (["decode", "TRAINED", "nowhere.parquet", "--out", "found"], "nowhere.parquet"),
+        (["data", "import", "nowhere", "--out", "t.parquet"], "nowhere"),
+        (["data", "import", "README.md", "--out", "t.csv"], "t.csv"),
+        (["train", "textbook", "--out", "TRAINED"], "--resume"),
+        (["train", "textbook", "--resume", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence(
+    command: list[str],
+    named: str,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([str(trained) if word == "TRAINED" else word for word in command]) == 1
+    said = sentence(capsys)
+    assert named in said
+    assert said.endswith(".")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_crystals_that_no_model_can_take_are_refused_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    for crystal in (rocksalt(), perovskite()):
+        write_cif(crystal, tmp_path / "two" / f"{crystal.id}.cif")
+    write_cif(hexagonal(), tmp_path / "Mg.cif")
+    assert main(["train", str(tmp_path / "two"), "--out", str(folder), "--training.epochs", "1"]) == 0
+    capsys.readouterr()
+    assert main(["encode", str(folder), str(tmp_path / "Mg.cif"), "--out", str(tmp_path / "z.parquet")]) == 1
+    assert "Mg" in capsys.readouterr().err
+    assert not (tmp_path / "z.parquet").exists()

@@ -1,0 +1,287 @@
+"""Field -> crystal: proven on true fields before any network, and by the literal path."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nesf import testing
+from nesf.config import FAST, PAPER
+from nesf.crystal import Crystal, CrystalBatch, Failure
+from nesf.decoding import EstimationSettings, estimate
+from nesf.decoding.detection import detect
+from nesf.decoding.reference import non_maximum_suppression
+from nesf.decoding.start import start_grid
+from nesf.elements import Vocabulary
+from nesf.errors import NesfError
+from nesf.fields import TrueField
+from nesf.model import Autoencoder, NetworkSettings
+
+relaxed = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+BOX = ((0.0, 0.0, 0.0), (6.0, 6.0, 6.0))
+# The training box holds every particle of the paper; the coarse grid keeps the literal path quick.
+IN_BOX = EstimationSettings(region="training_box", iterations=8)
+IN_CELL = EstimationSettings(region="cell", iterations=8, converged=1e-3, refine="weighted")
+both_paths = pytest.mark.parametrize("literal", [False, True], ids=["batched", "literal"])
+both_regions = pytest.mark.parametrize("region", [IN_BOX, IN_CELL], ids=["training box", "cell"])
+
+
+@dataclass
+class Altered:
+    """A true field with something wrong about it: its cells, or its displacements."""
+
+    truth: TrueField
+    cells: Tensor
+    lost: tuple[int, ...] = ()
+    noise: float = 0.0
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.truth.vocabulary
+
+    def displacement(self, points: Tensor, owner: Tensor) -> Tensor:
+        # Noise that is a smooth function of place, as a network's is: the field stays deterministic.
+        wave = self.noise * (7 * points.roll(1, 1) + 3 * points).sin()
+        away = torch.isin(owner, torch.tensor(self.lost, dtype=torch.long)).unsqueeze(1) * 5.0
+        return self.truth.displacement(points, owner) + wave + away
+
+    def species_logits(self, points: Tensor, owner: Tensor) -> Tensor:
+        return self.truth.species_logits(points, owner)
+
+
+def altered(crystals, **changes) -> Altered:
+    truth = TrueField.of(crystals)
+    return Altered(truth, changes.pop("cells", truth.cells), **changes)
+
+
+def same_crystal(true: Crystal, found: Crystal | Failure, within: float = 1e-3) -> bool:
+    """Whether the atoms found are the true ones, in whatever order, to ``within`` angstrom."""
+    if isinstance(found, Failure) or (found.id, len(found)) != (true.id, len(true)):
+        return False
+    distance = np.linalg.norm(true.cart[:, None] - found.cart[None], axis=-1)
+    match = distance.argmin(1)
+    one_to_one = len(set(match.tolist())) == len(true)
+    same_cell = np.allclose(true.cell, found.cell, atol=1e-5)
+    return bool(one_to_one and same_cell and distance.min(1).max() < within and (found.numbers[match] == true.numbers).all())
+
+
+def ids(crystals) -> list[str]:
+    return [c.id for c in crystals]
+
+
+@both_paths
+@both_regions
+def test_the_true_field_gives_its_crystals_back(region, literal):
+    crystals = testing.known_crystals()
+    found = estimate(TrueField.of(crystals), ids(crystals), region, box=BOX, literal=literal)
+    assert [same_crystal(*pair) for pair in zip(crystals, found, strict=True)] == [True] * len(crystals)
+
+
+@both_paths
+@pytest.mark.parametrize("config", [PAPER, FAST], ids=["paper", "fast"])
+def test_so_do_the_settings_of_the_presets(config, literal):
+    crystals = [testing.triclinic(), testing.hexagonal()]
+    found = estimate(TrueField.of(crystals), ids(crystals), config.estimation, box=BOX, literal=literal)
+    assert [same_crystal(*pair) for pair in zip(crystals, found, strict=True)] == [True, True]
+
+
+@relaxed
+@given(st.lists(testing.crystals(max_atoms=4), min_size=1, max_size=3))
+def test_the_batched_path_agrees_with_the_literal_one_on_true_fields(crystals):
+    agree(TrueField.of(crystals), len(crystals), replace(IN_CELL, converged=0.0))
+    agree(TrueField.of(crystals), len(crystals), replace(IN_BOX, interval=0.75))
+
+
+@pytest.mark.parametrize("refine", ["best", "weighted"])
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+def test_it_agrees_on_noisy_fields(noise, refine):
+    # From noise of 0.1 Å on there are rejected candidates, doubled atoms and empty crystals.
+    field = altered(testing.known_crystals(), noise=noise)
+    agree(field, 5, replace(IN_CELL, converged=0.0, refine=refine))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_agrees_on_untrained_networks(seed):
+    torch.manual_seed(seed)
+    network = NetworkSettings(latent=8, position_field=(32, 32), species_field=(32,))
+    field = Autoencoder(network, Vocabulary((8, 11, 17, 22))).eval().decode_field(torch.randn(4, 8))
+    settled = Altered(field, torch.eye(3).repeat(4, 1, 1) * torch.tensor([4.0, 5.0, 3.0, 6.0])[:, None, None])  # type: ignore[arg-type]
+    agree(settled, 4, EstimationSettings(region="cell", iterations=8, score_threshold=3.0, min_particles=3))
+
+
+def agree(field, count: int, how: EstimationSettings) -> None:
+    names = [str(i) for i in range(count)]
+    fast = estimate(field, names, how, box=BOX)
+    slow = estimate(field, names, how, box=BOX, literal=True)
+    for one, other in zip(fast, slow, strict=True):
+        assert type(one) is type(other)
+        if isinstance(one, Crystal) and isinstance(other, Crystal):
+            assert one.numbers.tolist() == other.numbers.tolist()
+            np.testing.assert_allclose(one.cart, other.cart, rtol=0, atol=testing.FLOAT32_ANGSTROM)
+            assert np.array_equal(one.cell, other.cell)
+        else:
+            assert one == other
+
+
+def test_particles_that_have_arrived_may_rest():
+    crystals = testing.known_crystals()
+    field = altered(crystals, noise=0.02)
+    resting, all_moving = (estimate(field, ids(crystals), replace(IN_CELL, converged=c)) for c in (1e-3, 0.0))
+    for one, other in zip(resting, all_moving, strict=True):
+        assert same_crystal(other, one, within=0.01)
+
+
+@both_paths
+def test_twice_is_the_same_bit_for_bit(literal):
+    crystals = testing.known_crystals()
+    field = altered(crystals, noise=0.1)
+    once, again = (estimate(field, ids(crystals), IN_CELL, literal=literal) for _ in range(2))
+    assert once == again
+
+
+@relaxed
+@given(st.lists(testing.crystals(max_atoms=4), min_size=2, max_size=4))
+def test_neighbours_do_not_matter(crystals):
+    field = TrueField.of(crystals)
+    together = estimate(field, ["x"] * len(crystals), IN_CELL)
+    alone = [estimate(TrueField.of([c], field.vocabulary), ["x"], IN_CELL)[0] for c in crystals]
+    for one, other in zip(together, alone, strict=True):
+        assert same_crystal(other, one, within=testing.FLOAT32_ANGSTROM)
+
+
+def cloud(place, count: int, spread: float = 0.1) -> Tensor:
+    """``count`` points within ``spread`` of a place; the first is the place itself."""
+    steps = torch.linspace(0, spread, count).unsqueeze(1) * torch.tensor([[1.0, 0.0, 0.0]])
+    return torch.tensor(place) + steps
+
+
+def suppress(points: Tensor, scores: Tensor, how: EstimationSettings) -> Tensor:
+    """Both forms of the suppression, which must agree."""
+    literal = non_maximum_suppression(points, scores, how)
+    batched, owner = detect(points, scores, torch.zeros(len(points), dtype=torch.long), how)
+    torch.testing.assert_close(batched, literal)
+    assert owner.tolist() == [0] * len(batched)
+    return literal
+
+
+HOW = EstimationSettings(min_particles=10, radius=0.5)
+
+
+def test_a_candidate_with_too_few_particles_is_rejected():
+    points = torch.cat((cloud((0.0, 0.0, 0.0), 10), cloud((2.0, 0.0, 0.0), 9)))
+    atoms = suppress(points, torch.full((19,), 0.1), HOW)
+    assert atoms.tolist() == [[0, 0, 0]]
+    assert len(suppress(points, torch.full((19,), 0.1), replace(HOW, min_particles=9))) == 2
+    assert len(suppress(points, torch.full((19,), 0.1), replace(HOW, min_particles=11))) == 0
+
+
+def test_the_best_particle_comes_first_and_its_ball_is_removed():
+    points = torch.cat((cloud((0.0, 0.0, 0.0), 12), cloud((2.0, 0.0, 0.0), 12)))
+    scores = torch.linspace(0.8, 0.1, 24)
+    atoms = suppress(points, scores, HOW)
+    # The last point of the second cloud has the best score; then the last of the first.
+    torch.testing.assert_close(atoms, torch.tensor([[2.1, 0, 0], [0.1, 0, 0]]))
+
+
+def test_a_rejected_candidate_takes_its_ball_with_it():
+    # The lone best particle is 0.4 Å from five of a cloud of twelve, which leaves too few for an atom.
+    points = torch.cat((torch.tensor([[-0.45, 0.0, 0.0]]), cloud((0.0, 0.0, 0.0), 12)))
+    scores = torch.cat((torch.tensor([0.0]), torch.full((12,), 0.1)))
+    assert len(suppress(points, scores, HOW)) == 0
+    assert len(suppress(points[1:], scores[1:], HOW)) == 1
+
+
+def test_an_atom_is_the_best_particle_or_the_weighted_mean():
+    points, scores = cloud((0.0, 0.0, 0.0), 11), torch.linspace(0.1, 0.8, 11)
+    assert suppress(points, scores, HOW).tolist() == [[0, 0, 0]]
+    weights = np.exp(-(scores.numpy().astype(float) ** 2))
+    mean = (weights * points[:, 0].numpy()).sum() / weights.sum()
+    assert suppress(points, scores, replace(HOW, refine="weighted"))[0, 0].item() == pytest.approx(mean, abs=1e-6)
+
+
+def test_particles_far_from_any_atom_are_dropped():
+    points, scores = cloud((0.0, 0.0, 0.0), 12), torch.linspace(0.85, 0.96, 12)
+    owner = torch.zeros(12, dtype=torch.long)
+    assert len(detect(points, scores, owner, replace(HOW, min_particles=6))[0]) == 1
+    assert len(detect(points, scores, owner, replace(HOW, min_particles=7))[0]) == 0
+
+
+def test_the_vote_is_of_the_majority():
+    # Two atoms 0.3 Å apart in x are one candidate; of the grid, more points are near the first.
+    pair = Crystal("x", [22, 8], [[1, 1, 1], [1.3, 1, 1]], 4 * np.eye(3))
+    found = [estimate(TrueField.of([pair]), ["x"], IN_CELL, literal=literal)[0] for literal in (False, True)]
+    assert [f.numbers.tolist() for f in found] == [found[0].numbers.tolist()] * 2
+    assert len(found[0]) == 1
+
+
+FLAT = torch.tensor([[4.0, 0, 0], [0, 4.0, 0], [2.0, 2.0, 0]])
+LONG = torch.diag(torch.tensor([4.0, 4.0, 61.0]))
+SHORT = torch.diag(torch.tensor([4.0, 0.4, 4.0]))
+NOT_FINITE = torch.diag(torch.tensor([4.0, torch.nan, 4.0]))
+MIRRORED = torch.diag(torch.tensor([-4.0, 4.0, 4.0]))
+
+
+@both_paths
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (FLAT, "angles belong to no cell"),
+        (LONG, "4.00 × 4.00 × 61.00 Å, is outside 0.5 to 60.0 Å"),
+        (SHORT, "4.00 × 0.40 × 4.00 Å, is outside"),
+        (NOT_FINITE, "not finite"),
+        (MIRRORED, "no cell"),
+    ],
+    ids=["flat", "long", "short", "not finite", "negative length"],
+)
+def test_an_impossible_cell_fails_in_its_place_and_the_others_are_found(cell, words, literal):
+    crystals = [testing.caesium_chloride(), testing.perovskite(), testing.rocksalt()]
+    cells = TrueField.of(crystals).cells.clone()
+    cells[1] = cell
+    found = estimate(altered(crystals, cells=cells), ids(crystals), IN_CELL, literal=literal)
+    assert same_crystal(crystals[0], found[0])
+    assert same_crystal(crystals[2], found[2])
+    assert isinstance(found[1], Failure)
+    assert found[1].id == "SrTiO3"
+    assert words in found[1].reason
+
+
+@both_paths
+def test_a_crystal_without_atoms_fails_in_its_place(literal):
+    crystals = [testing.caesium_chloride(), testing.perovskite(), testing.rocksalt()]
+    found = estimate(altered(crystals, lost=(1,)), ids(crystals), IN_CELL, literal=literal)
+    assert found[1] == Failure("SrTiO3", "No atom was found in the field.")
+    assert same_crystal(crystals[0], found[0])
+    assert same_crystal(crystals[2], found[2])
+
+
+@both_paths
+def test_all_crystals_may_fail(literal):
+    crystals = [testing.caesium_chloride(), testing.perovskite()]
+    nothing = estimate(altered(crystals, lost=(0, 1)), ids(crystals), IN_CELL, literal=literal)
+    assert [f.reason for f in nothing if isinstance(f, Failure)] == ["No atom was found in the field."] * 2
+    flat = estimate(altered(crystals, cells=torch.stack((FLAT, FLAT))), ids(crystals), IN_CELL, literal=literal)
+    assert [type(f) for f in flat] == [Failure, Failure]
+
+
+def test_ids_are_counted():
+    with pytest.raises(NesfError, match="describes 2 crystals, but 1 ids"):
+        estimate(TrueField.of([testing.rocksalt(), testing.perovskite()]), ["one"], IN_CELL)
+
+
+def test_the_training_box_must_be_given():
+    with pytest.raises(NesfError, match="needs the box of the training atoms"):
+        estimate(TrueField.of([testing.rocksalt()]), ["NaCl"], IN_BOX)
+
+
+@pytest.mark.parametrize("crystal", testing.known_crystals(), ids=lambda crystal: crystal.id)
+def test_particles_start_within_reach_of_every_atom(crystal):
+    atoms = CrystalBatch.from_crystals([crystal]).cart
+    for how in (IN_CELL, IN_BOX):
+        grid = start_grid(TrueField.of([crystal]).cells[0], how, BOX)
+        # At least min_particles of a grid of 0.5 Å lie in a ball of 1 Å, all of it inside the margin.
+        assert ((grid.unsqueeze(1) - atoms).norm(dim=2) < 1.0).sum(0).min() >= how.min_particles
+    assert len(start_grid(torch.eye(3), IN_BOX, BOX)) == 17**3
