@@ -66,10 +66,12 @@ def test_what_was_validated_stays_so():
     assert crystal.properties == {"band_gap": 8.5}
 
 
-@pytest.mark.parametrize("kind", [tuple, list, np.array])
+@pytest.mark.parametrize("kind", [list, np.array])
 def test_plain_python_numbers_make_the_same_crystal(kind):
     made = Crystal.from_frac("x", kind([11, 17]), kind([(0, 0, 0), (1, 1, 1)]), kind([(4, 0, 0), (0, 4, 0), (0, 0, 4)]))
-    assert made == Crystal("x", np.array([11, 17]), np.zeros((2, 3)), CUBE)
+    assert made.numbers.tolist() == [11, 17]
+    np.testing.assert_allclose(made.cart, np.zeros((2, 3)), atol=testing.FLOAT64_ANGSTROM)
+    np.testing.assert_allclose(made.cell, CUBE, atol=testing.FLOAT64_ANGSTROM)
     assert (made.numbers.dtype, made.cart.dtype, made.cell.dtype) == (np.int64, np.float64, np.float64)
 
 

@@ -14,7 +14,8 @@ from nesf.config import FAST, PAPER
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.decoding import EstimationSettings, estimate
 from nesf.decoding.detection import detect
-from nesf.decoding.reference import non_maximum_suppression
+from nesf.decoding.reference import majority_vote, non_maximum_suppression
+from nesf.decoding.species import vote
 from nesf.decoding.start import start_grid
 from nesf.elements import Vocabulary
 from nesf.errors import NesfError
@@ -46,8 +47,8 @@ class Altered:
     def displacement(self, points: Tensor, owner: Tensor) -> Tensor:
         # Noise that is a smooth function of place, as a network's is: the field stays deterministic.
         wave = self.noise * (7 * points.roll(1, 1) + 3 * points).sin()
-        away = torch.isin(owner, torch.tensor(self.lost, dtype=torch.long)).unsqueeze(1) * 5.0
-        return self.truth.displacement(points, owner) + wave + away
+        lost = torch.isin(owner, torch.tensor(self.lost, dtype=torch.long)).unsqueeze(1)
+        return torch.where(lost, 5.0, self.truth.displacement(points, owner) + wave)
 
     def species_logits(self, points: Tensor, owner: Tensor) -> Tensor:
         return self.truth.species_logits(points, owner)
@@ -188,7 +189,7 @@ def test_the_best_particle_comes_first_and_its_ball_is_removed():
 
 
 def test_a_rejected_candidate_takes_its_ball_with_it():
-    # The lone best particle is 0.4 Å from five of a cloud of twelve, which leaves too few for an atom.
+    # The lone best particle has six of a cloud of twelve in its ball; the other six are too few for an atom.
     points = torch.cat((torch.tensor([[-0.45, 0.0, 0.0]]), cloud((0.0, 0.0, 0.0), 12)))
     scores = torch.cat((torch.tensor([0.0]), torch.full((12,), 0.1)))
     assert len(suppress(points, scores, HOW)) == 0
@@ -204,18 +205,27 @@ def test_an_atom_is_the_best_particle_or_the_weighted_mean():
 
 
 def test_particles_far_from_any_atom_are_dropped():
-    points, scores = cloud((0.0, 0.0, 0.0), 12), torch.linspace(0.85, 0.96, 12)
+    points, scores = cloud((0.0, 0.0, 0.0), 12), torch.linspace(0.855, 0.965, 12)
     owner = torch.zeros(12, dtype=torch.long)
-    assert len(detect(points, scores, owner, replace(HOW, min_particles=6))[0]) == 1
-    assert len(detect(points, scores, owner, replace(HOW, min_particles=7))[0]) == 0
+    assert len(detect(points, scores, owner, replace(HOW, min_particles=5))[0]) == 1
+    assert len(detect(points, scores, owner, replace(HOW, min_particles=6))[0]) == 0
 
 
-def test_the_vote_is_of_the_majority():
-    # Two atoms 0.3 Å apart in x are one candidate; of the grid, more points are near the first.
-    pair = Crystal("x", [22, 8], [[1, 1, 1], [1.3, 1, 1]], 4 * np.eye(3))
-    found = [estimate(TrueField.of([pair]), ["x"], IN_CELL, literal=literal)[0] for literal in (False, True)]
-    assert [f.numbers.tolist() for f in found] == [found[0].numbers.tolist()] * 2
-    assert len(found[0]) == 1
+@pytest.mark.parametrize(
+    ("x", "width", "expected"),
+    [
+        (1.12, 0.6, 22),  # four of seven layers of the grid are nearer to Ti
+        (1.18, 0.6, 8),
+        (1.15, 0.5, 8),  # three of six: of equals, the first in the vocabulary
+    ],
+)
+def test_the_majority_around_an_atom_names_its_element(x, width, expected):
+    pair = TrueField.of([Crystal("x", [22, 8], [[1, 1, 1], [1.3, 1, 1]], 4 * np.eye(3))])
+    how = EstimationSettings(species_interval=0.1, species_width=width)
+    atoms = torch.tensor([[x, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    literal = majority_vote(pair, 0, atoms, how)
+    assert vote(pair, atoms, torch.zeros(2, dtype=torch.long), how).equal(literal)
+    assert pair.vocabulary.number_of(literal).tolist() == [expected, 22]
 
 
 FLAT = torch.tensor([[4.0, 0, 0], [0, 4.0, 0], [2.0, 2.0, 0]])

@@ -105,8 +105,8 @@ def test_the_periodic_field_repeats_with_the_lattice(crystals, seed, steps):
 def test_the_field_of_the_paper_does_not_repeat():
     field, owner = TrueField.of([testing.rocksalt()]), torch.zeros(1, dtype=torch.long)
     corner = torch.tensor([[5.64, 5.64, 5.64]])
-    # The atom at the origin has no image in the far corner: the nearest listed atom is in the middle of a face.
-    assert field.displacement(corner, owner).norm() == pytest.approx(5.64 / 2**0.5, abs=1e-4)
+    # The atom at the origin has no image in the far corner: the nearest listed atom is in the middle of the cell.
+    assert field.displacement(corner, owner).norm() == pytest.approx(5.64 * 3**0.5 / 2, abs=1e-4)
     assert TrueField.of([testing.rocksalt()], periodic=True).displacement(corner, owner).norm() < 1e-4
 
 

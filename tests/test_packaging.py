@@ -10,6 +10,9 @@ from packaging.requirements import Requirement
 
 import nesf
 
+LARGEST_MODEL = 4_000_000
+"""Bytes."""
+
 
 @pytest.fixture(scope="module")
 def project(root):
@@ -51,13 +54,15 @@ def test_pre_commit_formats_as_the_tests_do(root, pins):
 
 
 def test_data_files_are_in_the_package_and_git_ships_them(root):
-    package = resources.files("nesf")
-    wanted = ["py.typed", "data/textbook.toml", "shipped"]
-    assert [name for name in wanted if not package.joinpath(name).is_file() and name != "shipped"] == []
-    weights = [f"shipped/{file.name}" for file in package.joinpath("shipped").iterdir()]
+    package = root / "src" / "nesf"
+    weights = sorted((package / "shipped").glob("*.safetensors"))
+    files = [package / "py.typed", package / "data" / "textbook.toml", *weights]
+    assert [
+        file for file in files if not resources.files("nesf").joinpath(*file.relative_to(package).parts).is_file()
+    ] == []
+    assert [file.name for file in weights if file.stat().st_size > LARGEST_MODEL] == []
     # The wheel holds what git does not ignore.
-    paths = [f"src/nesf/{name}" for name in [*wanted, *weights]]
-    assert subprocess.run(["git", "check-ignore", *paths], cwd=root, check=False).returncode == 1
+    assert subprocess.run(["git", "check-ignore", *files], cwd=root, check=False).returncode == 1
 
 
 def test_the_public_names_are_a_dozen_and_exist():

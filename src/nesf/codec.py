@@ -181,7 +181,7 @@ class Codec:
         return [found[i] for i in range(len(crystals))]
 
     def _latents(self, z: ArrayLike) -> tuple[Tensor, bool]:
-        values = torch.as_tensor(np.asarray(z, dtype=np.float32), device=self.device)
+        values = torch.tensor(np.asarray(z, dtype=np.float32), device=self.device)
         if values.ndim not in (1, 2) or values.shape[-1] != self.latent:
             shape = tuple(values.shape)
             raise NesfError(f"Latent vectors of this model have {self.latent} numbers; the array has shape {shape}.")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from nesf import lattice
-from nesf.elements import MAX_NUMBER, symbol
+from nesf.elements import MAX_NUMBER, formula
 from nesf.errors import NesfError
 from nesf.shapes import Float, Int
 
@@ -145,16 +145,12 @@ class Crystal:
 
     @property
     def formula(self) -> str:
-        """The contents of the cell divided by their greatest common divisor, elements by ascending number.
+        """The reduced formula of the cell's contents, electropositive elements first.
 
         >>> Crystal.from_frac("x", [8, 8, 12, 12], np.eye(4, 3) / 2, np.eye(3) * 4).formula
-        'OMg'
+        'MgO'
         """
-        numbers, counts = np.unique(self.numbers, return_counts=True)
-        counts = counts // np.gcd.reduce(counts)
-        return "".join(
-            symbol(z) + (str(c) if c > 1 else "") for z, c in zip(numbers.tolist(), counts.tolist(), strict=True)
-        )
+        return formula(self.numbers.tolist())
 
     def renamed(self, id: str) -> "Crystal":
         """The same crystal under another id."""

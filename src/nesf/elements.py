@@ -1,7 +1,9 @@
 """The vocabulary of a model: atomic number <-> class index."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -17,6 +19,14 @@ SYMBOLS = (
 ).split()
 MAX_NUMBER = len(SYMBOLS) - 1
 
+# Order of elements in a formula, electropositive first (IUPAC Red Book 2005, Table VI).
+_FORMULA_ORDER = (
+    "Og Rn Xe Kr Ar Ne He Fr Cs Rb K Na Li Ra Ba Sr Ca Mg Be Lr No Md Fm Es Cf Bk Cm Am Pu Np U Pa Th Ac "
+    "Lu Yb Tm Er Ho Dy Tb Gd Eu Sm Pm Nd Pr Ce La Y Sc Rf Hf Zr Ti Db Ta Nb V Sg W Mo Cr Bh Re Tc Mn "
+    "Hs Os Ru Fe Mt Ir Rh Co Ds Pt Pd Ni Rg Au Ag Cu Cn Hg Cd Zn Nh Tl In Ga Al B Fl Pb Sn Ge Si C "
+    "Mc Bi Sb As P N H Lv Po Te Se S O Ts At I Br Cl F"
+).split()
+
 
 def symbol(number: int) -> str:
     """The chemical symbol of an atomic number.
@@ -25,6 +35,18 @@ def symbol(number: int) -> str:
     'Fe'
     """
     return SYMBOLS[number]
+
+
+def formula(numbers: Iterable[int]) -> str:
+    """The reduced formula of some atoms, electropositive elements first.
+
+    >>> formula([8, 8, 8, 22, 38]), formula([17, 11, 17, 11])
+    ('SrTiO3', 'NaCl')
+    """
+    counts = Counter(symbol(z) for z in numbers)
+    unit = gcd(*counts.values())
+    parts = [(name, counts[name] // unit) for name in sorted(counts, key=_FORMULA_ORDER.index)]
+    return "".join(name + (str(count) if count > 1 else "") for name, count in parts)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class CrystalEncoder(nn.Module):
         one_hot = nn.functional.one_hot(classes, self.n_elements).to(batch.cart.dtype)
         atoms = self.mix(torch.cat((self.position(batch.cart), self.species(one_hot)), -1))
         index = batch.owner.unsqueeze(1).expand_as(atoms)
-        empty = atoms.new_empty(len(batch), atoms.shape[1])
-        pooled = empty.scatter_reduce(0, index, atoms, "amax", include_self=False)
+        # Not left empty: the gradient of a maximum is shared with whatever the start equals by chance.
+        start = atoms.new_full((len(batch), atoms.shape[1]), -torch.inf)
+        pooled = start.scatter_reduce(0, index, atoms, "amax", include_self=False)
         lengths, angles_rad = batch.parameters()
         return self.bottleneck(torch.cat((pooled, lengths, angles_rad), -1))

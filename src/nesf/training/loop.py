@@ -51,7 +51,8 @@ def computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        # Older releases of PyTorch do not tell; they train in float32 unless told otherwise.
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
         names = ("avx512_bf16", "amx_bf16", "bf16")
         return any(bool(capabilities.get(name, False)) for name in names)
     return False
