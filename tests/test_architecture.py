@@ -50,11 +50,15 @@ def rooms_imported(path: Path) -> set[str]:
     return {name if name in ROOMS else FACE for name in entered} - GROUND - {room_of(path)}
 
 
-def table() -> dict[str, set[str]]:
-    """The rows of the table in docs/architecture.md: room -> rooms that it may import, in the page's order."""
+def section(title: str) -> str:
+    """A section of docs/architecture.md."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    section = page.split("## Which room may import which")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (`.+?) \| (.+?) \|", section, re.MULTILINE)
+    return page.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def table() -> dict[str, set[str]]:
+    """The rows of the page's table: room -> rooms that it may import, in the page's order."""
+    rows = re.findall(r"^\| (`.+?) \| (.+?) \|", section("Which room may import which"), re.MULTILINE)
     return {room: set(re.findall(r"`(\w+)`", doors)) for names, doors in rows for room in re.findall(r"`(\w+)`", names)}
 
 
@@ -76,6 +80,17 @@ def test_a_room_opens_only_doors_that_stand_above_it_in_the_table():
     for room, doors in TABLE.items():
         assert doors <= above, f"{room} may not import {doors - above}: data flows one way, down the table"
         above.add(room)
+
+
+def test_the_page_names_every_file():
+    folder, named = "", set()
+    for heading, file in re.findall(r"\*\*`(\w+/)`\*\*|`(\w+\.py)`", section("What each file is for")):
+        folder = heading or folder
+        named |= {folder + file} if file else set()
+    # The `__init__` of a room only names its doors.
+    files = {path.relative_to(SOURCE).as_posix() for path in FILES}
+    assert named <= files
+    assert {name for name in files - named if not name.endswith("/__init__.py")} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

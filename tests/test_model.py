@@ -88,7 +88,9 @@ def literal_field(field: nn.Module, z: torch.Tensor, points: torch.Tensor) -> to
     if field.query_encoding == "fourier":
         waves = [2.0**k * torch.pi * points for k in range(10)]
         # All sines before all cosines, axis by axis, octave by octave.
-        query = torch.cat([f(wave[:, i : i + 1]) for f in (torch.sin, torch.cos) for i in range(3) for wave in waves], 1)
+        query = torch.cat(
+            [f(wave[:, i : i + 1]) for f in (torch.sin, torch.cos) for i in range(3) for wave in waves], 1
+        )
     features = z
     for linear, hidden in zip(field.linears, field.hidden, strict=True):
         norm = hidden[1]
@@ -130,9 +132,7 @@ def test_the_encoder_agrees_with_the_literal_network(mix_activation):
         pooled = (torch.relu(atoms) if mix_activation else atoms).max(0).values
         parameters = torch.tensor([*crystal.lengths, *crystal.angles_rad]).float()
         expected = encoder.bottleneck(torch.cat((pooled, parameters)).unsqueeze(0))
-        torch.testing.assert_close(
-            model.encode(CrystalBatch.from_crystals([crystal])), expected, rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(model.encode(CrystalBatch.from_crystals([crystal])), expected, rtol=1e-4, atol=1e-5)
 
 
 @relaxed

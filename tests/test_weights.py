@@ -114,7 +114,16 @@ def test_a_safetensors_file_of_someone_else(tmp_path):
         (lambda card: [card], "card"),
         (lambda card: {**card, "domain": None}, "domain"),
     ],
-    ids=["newer format", "no format", "no domain", "config key", "domain key", "other network", "a list", "null domain"],
+    ids=[
+        "newer format",
+        "no format",
+        "no domain",
+        "config key",
+        "domain key",
+        "other network",
+        "a list",
+        "null domain",
+    ],
 )
 def test_a_card_that_does_not_describe_the_tensors(path, change, words):
     rewritten(path, change)

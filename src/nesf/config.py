@@ -73,7 +73,8 @@ FAST = Config(
         permute_elements=0.7,
         precision="auto",
     ),
-    estimation=EstimationSettings(region="cell", converged=1e-3, refine="weighted", species_width=0.6),
+    # The margin was chosen on the LCS6Å validation table: of 0, 0.25, 0.5 and 1 Å it gives the fewest wrong counts.
+    estimation=EstimationSettings(region="cell", margin=0.25, converged=1e-3, refine="weighted", species_width=0.6),
 )
 """The paper's accuracy on a laptop: bfloat16, few queries per crystal, exchanged elements, no dropout."""
 

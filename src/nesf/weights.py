@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from nesf.config import Config
 from nesf.domain import Domain
@@ -72,7 +72,7 @@ def save(path: Path, model: Autoencoder, card: Card) -> None:
     text = json.dumps(card.to_dict(), indent=1)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={_HEADER: text})
+    partial.write_bytes(to_bytes(tensors, metadata={_HEADER: text}))
     partial.replace(path)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 

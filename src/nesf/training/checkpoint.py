@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from nesf.errors import NesfError
 from nesf.training.loop import Trainer
@@ -18,7 +18,8 @@ def save(path: Path, trainer: Trainer) -> None:
     tensors["generator"] = trainer.generator.get_state()
     progress = {"epoch": str(trainer.epoch), "seconds": repr(trainer.seconds), "best": repr(trainer.best)}
     partial = path.with_name(path.name + ".partial")
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial, progress)
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    partial.write_bytes(to_bytes(whole, progress))
     partial.replace(path)
 
 
