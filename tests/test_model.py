@@ -68,17 +68,18 @@ def test_the_parts_have_the_sizes_of_the_table():
     assert shapes == encoder + heads + position + species
 
 
+def kinds(model: nn.Module) -> list[type]:
+    known = (nn.Linear, nn.ReLU, nn.BatchNorm1d, nn.Dropout)
+    leaves = [m for m in model.modules() if not list(m.children())]
+    return [next(kind for kind in known if isinstance(leaf, kind)) for leaf in leaves]
+
+
 def test_a_hidden_layer_is_linear_then_relu_then_norm_then_dropout():
     model = Autoencoder(PAPER.network, EIGHTY)
-    kinds = [type(m).__name__ for m in model.encoder.bottleneck.modules() if not list(m.children())]
-    hidden = ["Linear", "ReLU", "BatchNorm1d", "Dropout"]
-    assert kinds == [*hidden, *hidden, "Linear"]
-    assert [type(m).__name__ for m in model.length_head.modules() if not list(m.children())] == [
-        "Linear",
-        "ReLU",
-        "Linear",
-    ]
-    assert [type(m).__name__ for m in model.position_field.hidden[0]] == ["ReLU", "BatchNorm1d"]
+    hidden = [nn.Linear, nn.ReLU, nn.BatchNorm1d, nn.Dropout]
+    assert kinds(model.encoder.bottleneck) == [*hidden, *hidden, nn.Linear]
+    assert kinds(model.length_head) == [nn.Linear, nn.ReLU, nn.Linear]
+    assert kinds(model.position_field.hidden[0]) == [nn.ReLU, nn.BatchNorm1d]
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.3}
 
 
@@ -152,6 +153,17 @@ def test_neighbours_in_a_batch_do_not_matter():
     alone = torch.cat([model.encode(CrystalBatch.from_crystals([c])) for c in crystals])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
     assert torch.pdist(together).min() > 0.01
+
+
+@torch.no_grad()
+def test_a_model_evaluates_as_it_trained():
+    torch.manual_seed(0)
+    model = Autoencoder(replace(SMALL, dropout=0.0), ALL).train()
+    batch = CrystalBatch.from_crystals(testing.known_crystals())
+    for _ in range(200):  # until the running statistics are those of this batch
+        trained = model.encode(batch)
+    # Also with five crystals: the variance kept must be the one that the batch was normalised by.
+    torch.testing.assert_close(model.eval().encode(batch), trained, rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[in
     Args:
         model: the model.
         folder: where the files go.
-        tolerance: of the space group search, angstrom.
+        tolerance: of the space group search in what was found, angstrom.
         progress: called with the number of crystals done since its last call.
     """
     from nesf.plots import reconstructions
@@ -69,6 +69,6 @@ def _described(row: dict[str, Any], true: Crystal, found: Crystal | Failure, tol
         "structure_type": true.properties.get("structure_type"),
         "formula_true": true.formula,
         "formula_found": found.formula if isinstance(found, Crystal) else None,
-        "space_group_true": space_group(true, tolerance).symbol,
+        "space_group_true": space_group(true).symbol,
         "space_group_found": space_group(found, tolerance).symbol if isinstance(found, Crystal) else None,
     }

@@ -14,6 +14,7 @@ from nesf.errors import NesfError
 from nesf.io import Cell, Latents, read, read_latents, write_latents
 from nesf.io.export import write_folder
 from nesf.io.output import whole_file
+from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.metrics import COLUMNS, per_crystal_table, score
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
@@ -69,7 +70,7 @@ def _decode(
     latents: Annotated[Positional[Path], arg(metavar="Z.parquet")],
     /,
     out: Path,
-    tolerance: float = 0.1,
+    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
     symmetrize: bool = True,
     literal: bool = False,
     json: Path | None = None,
@@ -105,7 +106,7 @@ def _reconstruct(
     /,
     out: Path,
     cell: Cell = "as-is",
-    tolerance: float = 0.1,
+    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
     symmetrize: bool = True,
     literal: bool = False,
     json: Path | None = None,

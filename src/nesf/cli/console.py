@@ -74,7 +74,8 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], numbe
     """A table for the terminal; columns from ``numbers_from`` on are aligned to the right."""
     shown = Table(title=title, title_justify="left")
     for i, head in enumerate(heads):
-        shown.add_column(head, justify="right" if i >= numbers_from else "left")
+        # Ids stay whole, so that they can be copied; long texts are broken instead.
+        shown.add_column(head, justify="right" if i >= numbers_from else "left", no_wrap=head == "id")
     for row in rows:
         shown.add_row(*[show(value) for value in row])
     return shown

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nesf.cli.console import parse, progress, results, score_rows, table, write_json
+from nesf.cli.console import parse, progress, results, score_rows, show, table, write_json
+from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.metrics import COLUMNS
 
 
@@ -13,7 +14,10 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def _demo(
-    out: Path = Path("nesf-demo"), model: str = "lcs6a", tolerance: float = 0.1, json: Path | None = None
+    out: Path = Path("nesf-demo"),
+    model: str = "lcs6a",
+    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
+    json: Path | None = None,
 ) -> None:
     """Reconstruct the embedded textbook crystals: each becomes 192 numbers and a crystal again.
 
@@ -37,22 +41,21 @@ def _demo(
     results.print(
         table(
             "Textbook crystals, each from its 192 numbers",
-            ["id", "structure", "group", "found", "atoms", "found", "position [Å]", "species wrong [%]", "length [Å]"],
+            ["id", "group", "found", "atoms", "found", "position [Å]", "species [%]", "length [Å]"],
             [
                 [
                     row["id"],
-                    row["structure_type"],
                     row["space_group_true"],
                     row["space_group_found"],
                     row["n_true"],
                     row["n_found"],
-                    row["position_actual"],
-                    row["species_actual_percent"],
-                    row["length_error"],
+                    show(row["position_actual"], 3),
+                    show(row["species_actual_percent"], 0),
+                    show(row["length_error"], 3),
                 ]
                 for row in found.rows
             ],
-            numbers_from=4,
+            numbers_from=3,
         )
     )
     results.print(table("Outside the model's range", ["id", "reason"], [[f.id, f.reason] for f in found.refused], 2))
