@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,7 +22,8 @@ T = TypeVar("T")
 
 # Progress and remarks go to the standard error, results to the standard output.
 notes = Console(stderr=True, highlight=False)
-results = Console(highlight=False)
+# Into a file or pipe, tables are not squeezed to the 80 columns of an unknown terminal.
+results = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def parse(function: Callable[..., T], name: str, arguments: Sequence[str]) -> T:
@@ -72,7 +74,7 @@ def write_json(values: Any, target: Path) -> None:
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], numbers_from: int = 1) -> Table:
     """A table for the terminal; columns from ``numbers_from`` on are aligned to the right."""
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for i, head in enumerate(heads):
         # Ids stay whole, so that they can be copied; long texts are broken instead.
         shown.add_column(head, justify="right" if i >= numbers_from else "left", no_wrap=head == "id")

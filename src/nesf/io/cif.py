@@ -48,7 +48,7 @@ def crystal_from_cif(id: str, text: str) -> Crystal:
     return from_pymatgen(structure, id)
 
 
-def cif_text(crystal: Crystal, tolerance: float = 0.1, symmetrized: bool = True) -> str:
+def cif_text(crystal: Crystal, tolerance: float, symmetrized: bool = True) -> str:
     """A CIF of the crystal; see ``nesf.io.write_cif``."""
     found = symmetrize(crystal, tolerance) if symmetrized else None
     if found is None:

@@ -69,7 +69,7 @@ def space_group(crystal: Crystal, tolerance: float | Sequence[float] = 0.01) -> 
     return SpaceGroup("P1", 1, step) if best is None else SpaceGroup(best.international, int(best.number), step)
 
 
-def symmetrize(crystal: Crystal, tolerance: float = 0.1) -> Symmetrized | None:
+def symmetrize(crystal: Crystal, tolerance: float) -> Symmetrized | None:
     """The crystal snapped onto the space group found; None where that is P1 or the snapping does not close.
 
     Args:
