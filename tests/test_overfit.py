@@ -20,7 +20,7 @@ from nesf.weights import Card
 EIGHT = (
     "CsCl-CsCl",
     "Mg-hcp",
-    "NaCl-rocksalt",
+    "ZnO-wurtzite",
     "CuO-tenorite",
     "Cu2O-cuprite",
     "FeS2-marcasite",
@@ -31,12 +31,12 @@ EIGHT = (
 CONFIG = replace(
     FAST,
     sampling=SamplingSettings(
-        GlobalSampling(per_crystal=4),
-        LocalSampling(0.3, 0.6, 0.1, per_crystal=188),
-        LocalSampling(0.1, 0.6, 0.05, per_crystal=8),
+        GlobalSampling(per_crystal=8),
+        LocalSampling(0.3, 0.3, 0.05, per_crystal=248),
+        LocalSampling(0.1, 0.6, 0.05, per_crystal=4),
     ),
     training=replace(
-        FAST.training, epochs=1000, batch=8, learning_rate=1e-2, permute_elements=0.0, precision="float32"
+        FAST.training, epochs=1000, batch=8, learning_rate=1.5e-2, permute_elements=0.0, precision="float32"
     ),
 )
 

@@ -63,7 +63,7 @@ class Codec:
     """
 
     def __init__(self, model: Autoencoder, card: weights.Card) -> None:
-        self.model = model.eval()
+        self.model = model.eval().requires_grad_(False)
         self.card = card
 
     @property
@@ -95,7 +95,8 @@ class Codec:
         Raises:
             NesfError: if the model cannot take a structure, with the reason.
         """
-        crystals, single = _crystals(structures)
+        single = kind_of(structures) is not None
+        crystals = [from_any(one) for one in ([structures] if single else structures)]
         for crystal in crystals:
             if (reason := self.refusal(crystal)) is not None:
                 raise NesfError(f"The model {self.card.name} cannot take {crystal.id!r}: {reason}")
@@ -154,9 +155,10 @@ class Codec:
 
         A structure that the model cannot take, or does not find again, is a ``Failure`` in its place.
         """
-        given = [structures] if kind_of(structures) else list(structures)
+        single = kind_of(structures) is not None
+        given = [structures] if single else list(structures)
         kinds = [kind_of(one) or "crystal" for one in given]
-        crystals, single = _crystals(structures)
+        crystals = [from_any(one) for one in given]
         found: list[Any] = []
         for i in range(0, len(crystals), AT_ONCE):
             part = crystals[i : i + AT_ONCE]
@@ -193,11 +195,3 @@ class Codec:
 def _parts(crystals: Sequence[Crystal]) -> Iterator[Sequence[Crystal]]:
     for i in range(0, len(crystals), AT_ONCE):
         yield crystals[i : i + AT_ONCE]
-
-
-def _crystals(structures: Any) -> tuple[list[Crystal], bool]:
-    if kind_of(structures):
-        return [from_any(structures, id="structure")], True
-    return [
-        one if isinstance(one, Crystal) else from_any(one, id=f"structure-{i}") for i, one in enumerate(structures)
-    ], False

@@ -60,12 +60,14 @@ def estimate(
 def _cell_problem(cell: Tensor, settings: EstimationSettings) -> str | None:
     if not bool(cell.isfinite().all()):
         return "The predicted cell is not finite."
+    if float(cell.diagonal().min()) <= 0:
+        return "The predicted lengths and angles belong to no cell."
     lengths = cell.norm(dim=1)
     if float(lengths.min()) < settings.min_extent or float(lengths.max()) > settings.max_extent:
         edges = " × ".join(f"{float(x):.2f}" for x in lengths)
         return f"The predicted cell, {edges} Å, is outside {settings.min_extent} to {settings.max_extent} Å."
     if float(lattice.volume(cell)) < settings.min_extent**3:
-        return "The predicted angles belong to no cell with a volume."
+        return "The predicted angles belong to a cell of almost no volume."
     return None
 
 

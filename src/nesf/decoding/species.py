@@ -17,8 +17,10 @@ def vote(
     settings: EstimationSettings,
 ) -> Int[Tensor, " atoms"]:
     """The class that most points of a grid around each atom name; of equals, the first in the vocabulary."""
+    if len(atoms) == 0:
+        return owner.new_zeros(0)
     grid = local_grid(settings.species_interval, settings.species_width).to(atoms.device)
-    classes = [owner.new_zeros(0)]
+    classes = []
     at_once = max(1, POINTS_AT_ONCE // len(grid))
     for some, whose in zip(atoms.split(at_once), owner.split(at_once), strict=True):
         points = (some.unsqueeze(1) + grid).reshape(-1, 3)
