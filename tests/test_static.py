@@ -58,7 +58,7 @@ def test_ci_runs_the_test_command_of_the_readme_in_an_environment_of_its_own(che
     venv = python.removeprefix("python3 -m venv ")
     assert ".venv" not in python
     assert pip == f"{venv}/bin/pip install -q -c constraints.txt -e .[test]"
-    assert pytest_ == f"{venv}/bin/python -m pytest"
+    assert pytest_ == f"{venv}/bin/python -m pytest -n auto"
 
 
 def test_ci_fails_where_the_tests_fail(checkout):
