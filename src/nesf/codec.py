@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from nesf.model import Autoencoder, NeuralField
 
 Progress = Callable[[int], None]
 
+# A predicted cell may be this many times as long as the longest that the model was trained on.
+FARTHEST = 2.0
 # Crystals decoded together: some hundred thousand particles.
 AT_ONCE = 64
 _SHIPPED = "shipped"
@@ -146,9 +149,12 @@ class Codec:
 
     @torch.no_grad()
     def _decode(self, z: Tensor, ids: Sequence[str], literal: bool) -> list[Crystal | Failure]:
-        domain = self.card.domain
+        domain, estimation = self.card.domain, self.card.config.estimation
+        # A latent vector from elsewhere can ask for a cell that would take hours to search.
+        farthest = min(estimation.max_extent, FARTHEST * domain.lengths_angstrom[1])
+        estimation = replace(estimation, max_extent=farthest)
         box = (domain.atoms_lower, domain.atoms_upper)
-        return estimate(self.model.decode_field(z), ids, self.card.config.estimation, box=box, literal=literal)
+        return estimate(self.model.decode_field(z), ids, estimation, box=box, literal=literal)
 
     def reconstruct(self, structures: Any, *, literal: bool = False, progress: Progress | None = None) -> Any:
         """Encode and decode: what the model remembers of each structure, of the kind that was given.

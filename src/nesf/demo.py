@@ -9,10 +9,10 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import load_dataset
 from nesf.io import space_group
-from nesf.io.export import write_folder
+from nesf.io.export import write_folder, write_rows
 from nesf.metrics import Score, per_crystal_table, score
 
-PICTURE = "structures.png"
+PICTURE, TABLE = "structures.png", "errors.csv"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Demo:
 
 
 def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[int], None] | None = None) -> Demo:
-    """Reconstruct the ``textbook`` crystals that a model covers; write CIFs and one picture into a folder.
+    """Reconstruct the ``textbook`` crystals that a model covers; write CIFs, table and one picture into a folder.
 
     Args:
         model: the model.
@@ -56,6 +56,7 @@ def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[in
         _described(row, true, one, tolerance) for row, (true, one) in zip(per_crystal_table(pairs), pairs, strict=True)
     ]
     cifs = write_folder(found, folder, tolerance=tolerance)
+    write_rows(rows, folder / TABLE)
     picture = folder / PICTURE
     figure = reconstructions([(true, one) for true, one in pairs if isinstance(one, Crystal)])
     figure.savefig(picture, dpi=110)

@@ -87,7 +87,7 @@ class Vocabulary:
         table[torch.tensor(self.numbers)] = torch.arange(len(self.numbers))
         classes = table.to(numbers.device)[numbers]
         if bool((classes < 0).any()):
-            raise NesfError(f"Elements outside the vocabulary: {', '.join(self.unknown(numbers.tolist()))}.")
+            raise NesfError(f"Elements outside the vocabulary: {', '.join(self.unknown(numbers.flatten().tolist()))}.")
         return classes
 
     def number_of(self, classes: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:

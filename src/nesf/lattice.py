@@ -96,7 +96,7 @@ def minimum_image(delta: Float[Tensor, "*batch n 3"], cell: Float[Tensor, "*batc
     frac = cart_to_frac(delta, cell)
     near = frac_to_cart(frac - frac.round(), cell)
     step = torch.tensor([-1.0, 0.0, 1.0], dtype=cell.dtype, device=cell.device)
-    images = frac_to_cart(torch.cartesian_prod(step, step, step), cell)  # (*batch, 27, 3)
+    images = torch.cartesian_prod(step, step, step) @ cell  # (*batch, 27, 3)
     candidates = near.unsqueeze(-2) + images.unsqueeze(-3)
     best = candidates.square().sum(-1).argmin(-1)
     index = best[..., None, None].expand(*best.shape, 1, 3)

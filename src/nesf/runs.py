@@ -71,7 +71,7 @@ def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
 
 def check_free(folder: Path) -> None:
     """Raise ``NesfError`` if a folder holds a run already: a new one would overwrite it."""
-    if (folder / SETUP).exists():
+    if (folder / CHECKPOINT).exists():
         raise NesfError(f"{folder} holds a run already; go on with it with --resume, or choose another --out.")
 
 
@@ -115,9 +115,9 @@ class Run:
             box=(self.domain.atoms_lower, self.domain.atoms_upper),
             augmentation=ElementPermutation(self.domain.vocabulary, share) if share else None,
         )
-        if resume:
+        if (folder / CHECKPOINT).exists():
             checkpoint.restore(folder / CHECKPOINT, self.trainer)
-        else:
+        if not resume:
             folder.mkdir(parents=True, exist_ok=True)
             setup.write(folder)
 
@@ -133,15 +133,14 @@ class Run:
         return known
 
     def train(self, report: Report) -> weights.Card:
-        """Train to the end, saving on the way; an interruption leaves a checkpoint of the last epoch saved."""
+        """Train to the end, saving on the way; an interruption loses the epoch it falls into and no more."""
         keep_freed_memory()
         last = self.setup.config.training.keep == "last" or self.trainer.validation is None
         for epoch in self.trainer.run():
             done = epoch.epoch == self.setup.config.training.epochs
             if epoch.improved or (last and done):
                 self._save_model(epoch)
-            if epoch.validation is not None or done or epoch.epoch % self.setup.config.training.validate_every == 0:
-                checkpoint.save(self.folder / CHECKPOINT, self.trainer)
+            checkpoint.save(self.folder / CHECKPOINT, self.trainer)
             self._log(epoch)
             report(epoch)
         return self._finish()

@@ -38,7 +38,7 @@ def caesium_chloride() -> Crystal:
     """CsCl, a = 4.123 Å; nearest Cs-Cl 3.571 Å.
 
     >>> caesium_chloride().formula
-    'ClCs'
+    'CsCl'
     """
     return Crystal.from_frac("CsCl", [55, 17], np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), 4.123 * np.eye(3))
 
@@ -47,7 +47,7 @@ def perovskite() -> Crystal:
     """SrTiO3, cubic, a = 3.905 Å, Ti at the centre; nearest Ti-O 1.9525 Å.
 
     >>> perovskite().formula
-    'O3TiSr'
+    'SrTiO3'
     """
     frac = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
     return Crystal.from_frac("SrTiO3", [38, 22, 8, 8, 8], frac, 3.905 * np.eye(3))

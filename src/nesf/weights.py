@@ -91,7 +91,7 @@ def load(path: Path) -> tuple[Autoencoder, Card]:
         card = Card.from_dict(json.loads(header))
         model = Autoencoder(card.config.network, card.domain.vocabulary)
         model.load_state_dict(tensors)
-    except (NesfError, RuntimeError, json.JSONDecodeError) as error:
+    except (NesfError, RuntimeError, AttributeError, TypeError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise NesfError(f"{path} does not hold the model its card describes: {reason}.") from None
     return model.eval(), card

@@ -1,6 +1,6 @@
 """``nesf encode``, ``nesf decode`` and ``nesf reconstruct``."""
 
-import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,17 @@ from nesf.cli.console import crystals_of, note_failures, notes, parse, progress,
 from nesf.codec import Codec, load
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io import Cell, Latents, read, read_latents, write_latents
-from nesf.io.export import write_folder
-from nesf.io.output import whole_file
+from nesf.io import Cell, Latents, convert, read, read_latents, write_latents
+from nesf.io.export import write_folder, write_rows
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.metrics import COLUMNS, per_crystal_table, score
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
 ERRORS = "errors.csv"
+OBLIQUE_RAD = 0.01
+"""Angles farther than this from a right one make a cell oblique."""
+MOST_CHECKED = 500
+"""Oblique cells that are compared with their conventional ones; finding each of these takes some milliseconds."""
 
 
 def encode(arguments: Sequence[str]) -> None:
@@ -130,10 +133,7 @@ def _reconstruct(
     pairs = list(zip(crystals, found, strict=True))
     rows = per_crystal_table(pairs)
     cifs = write_folder(found, out, tolerance=tolerance, symmetrize=symmetrize)
-    with whole_file(out / ERRORS) as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(rows, out / ERRORS)
     values = score(pairs).to_dict()
     if json is not None:
         unread = [vars(failure) for failure in unreadable]
@@ -158,13 +158,33 @@ def show_errors(rows: Sequence[dict], most: int = 60) -> None:  # type: ignore[t
 def _read(inputs: Sequence[Path], cell: Cell) -> tuple[list[Crystal], list[Failure]]:
     if not inputs:
         raise NesfError("Give at least one file or folder with crystals.")
-    return crystals_of(read(inputs, cell))
+    crystals, failures = crystals_of(read(inputs, cell))
+    if cell == "as-is":
+        _note_other_cells(crystals)
+    return crystals, failures
+
+
+def _note_other_cells(crystals: Sequence[Crystal]) -> None:
+    """Say which oblique cells are not conventional ones: a model trained on those would not know them.
+
+    A model's domain cannot tell: a primitive cell of 60 degrees and a conventional triclinic one look alike.
+    """
+    oblique = [c for c in crystals if abs(c.angles_rad - math.pi / 2).max() > OBLIQUE_RAD]
+    other = []
+    for crystal in oblique[:MOST_CHECKED]:
+        try:
+            standard = convert(crystal, "conventional")
+        except NesfError:
+            continue
+        if len(standard) != len(crystal):
+            other.append(Failure(crystal.id, f"It has {len(crystal)} atoms, its conventional cell {len(standard)}."))
+    note_failures(other, "crystals are not in their conventional cell; with --cell conventional they are converted")
 
 
 def _note_refused(codec: Codec, failures: Sequence[Failure], cell: Cell) -> None:
     note_failures(failures, f"crystals were refused or not found by the model {codec.card.name}")
-    if failures and cell == "as-is":
-        notes.print("The model was trained on conventional standard cells; --cell conventional converts to them.")
+    if cell == "as-is" and any("cell" in failure.reason for failure in failures):
+        notes.print("Another cell of the same crystal may do: --cell conventional or --cell primitive converts.")
 
 
 def _check_origin(codec: Codec, given: Latents, path: Path) -> None:

@@ -91,5 +91,5 @@ def show(value: Any, digits: int = 4) -> str:
 
 
 def score_rows(values: dict[str, Any]) -> list[str]:
-    """The seven metrics of a score, in the order of the paper, with the paper's number of decimals."""
-    return [show(values[column.key], column.digits) for column in COLUMNS]
+    """The seven metrics of a score, in the order of the paper, with at least three decimals."""
+    return [show(values[column.key], max(column.digits, 3)) for column in COLUMNS]

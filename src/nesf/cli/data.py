@@ -115,8 +115,11 @@ def _show_info(values: dict, lengths: np.ndarray, angles: np.ndarray, atoms: np.
     results.print(f"crystals by element ({len(values['elements'])}): {elements}", markup=False)
     for title, key in (("cannot be read", "unreadable"), (f"would be left out by {values['model']}", "left_out")):
         results.print(f"\n{len(values[key])} of {n + len(values['unreadable'])} {title}", markup=False)
-        for reason, count in Counter(_kind(row["reason"]) for row in values[key]).most_common(12):
-            results.print(f"  {count:6d}  {reason}", markup=False)
+        kinds = Counter(_kind(row["reason"]) for row in values[key])
+        example = {_kind(row["reason"]): row for row in reversed(values[key])}
+        for kind, count in kinds.most_common(12):
+            row = example[kind]
+            results.print(f"  {count:6d}  such as {row['id']}: {row['reason']}", markup=False)
 
 
 def _kind(reason: str) -> str:

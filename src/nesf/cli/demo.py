@@ -22,7 +22,7 @@ def _demo(
     """Reconstruct the embedded textbook crystals: each becomes 192 numbers and a crystal again.
 
     Args:
-        out: the folder for CIFs, crystals.extxyz, crystals.parquet and the picture.
+        out: the folder for CIFs, crystals.extxyz, crystals.parquet, errors.csv and the picture.
         model: a run folder, a weights file or the name of a shipped model.
         tolerance: of the space group search, angstrom.
         json: write table and metrics to this file (- for the standard output).
@@ -41,7 +41,7 @@ def _demo(
     results.print(
         table(
             "Textbook crystals, each from its 192 numbers (mean errors of positions x, species and lengths a)",
-            ["id", "group", "found", "atoms", "found", "x [Å]", "species [%]", "a [Å]"],
+            ["id", "group", "group found", "atoms", "atoms found", "x [Å]", "species [%]", "a [Å]"],
             [
                 [
                     row["id"],
@@ -60,4 +60,4 @@ def _demo(
     )
     results.print(table("Outside the model's range", ["id", "reason"], [[f.id, f.reason] for f in found.refused], 2))
     results.print(table("All together", [column.title for column in COLUMNS], [score_rows(values)], numbers_from=0))
-    results.print(f"{len(found.cifs)} CIFs and {found.picture.name} written to {out}", markup=False)
+    results.print(f"{len(found.cifs)} CIFs, {found.picture.name} and errors.csv written to {out}", markup=False)

@@ -35,7 +35,7 @@ def detect(
         accepted = counts >= settings.min_particles
         place = points[best]
         if settings.refine == "weighted":
-            place = _weighted_mean(points, scores, inside, rank, len(best))
+            place = place + _weighted_mean(points - place[rank], scores, inside, rank, len(best))
         atoms.append(place[accepted])
         owners.append(owner[best][accepted])
         points, scores, owner = points[~inside], scores[~inside], owner[~inside]

@@ -26,6 +26,9 @@ class GlobalSampling:
     sigma: float = 0.5
     per_crystal: int | None = None
 
+    def __post_init__(self) -> None:
+        _check(self)
+
 
 @dataclass(frozen=True)
 class LocalSampling:
@@ -43,6 +46,16 @@ class LocalSampling:
     width: float
     sigma: float
     per_crystal: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def _check(settings: GlobalSampling | LocalSampling) -> None:
+    if not settings.interval > 0 or not settings.sigma >= 0:
+        raise NesfError(f"Sampling needs a positive interval and no negative sigma, not {settings}.")
+    if settings.per_crystal is not None and settings.per_crystal < 1:
+        raise NesfError(f"Sampling needs at least one query per crystal, not {settings.per_crystal}.")
 
 
 @dataclass(frozen=True)

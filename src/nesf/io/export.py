@@ -1,9 +1,12 @@
-"""Crystals written to a folder, in every format that people open next."""
+"""Crystals and their errors written to a folder, in every format that people open next."""
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nesf.crystal import Crystal, Failure
+from nesf.io.output import whole_file
 from nesf.io.table import write_table
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM, safe_name, write_cif, write_extxyz
 
@@ -36,3 +39,11 @@ def write_folder(
         write_extxyz(crystals, folder / "crystals.extxyz")
         write_table(folder / "crystals.parquet", crystals)
     return paths
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write rows of equal keys as a csv file with a head."""
+    with whole_file(path) as target, target.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -8,11 +8,29 @@ from torch import Tensor, nn
 from nesf.shapes import Float
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm that evaluates as it trained.
+
+    A training batch is normalised by its biased variance, but PyTorch keeps the unbiased one, n / (n - 1)
+    times as large, for evaluation: with one row per crystal that shifts every latent vector a little.
+    """
+
+    def forward(self, input: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
+        """Normalise each column."""
+        if not self.training or self.running_var is None or self.momentum is None:
+            return super().forward(input)
+        before = (1 - self.momentum) * self.running_var
+        output = super().forward(input)
+        # A new tensor, not the old one changed: the backward pass still refers to that.
+        self.running_var = self.running_var - (self.running_var - before) / len(input)
+        return output
+
+
 def activated(width: int, *, norm: bool, dropout: float = 0.0) -> nn.Sequential:
     """What follows the linear part of a hidden layer, in the released order: ReLU, batch norm, dropout."""
     parts: list[nn.Module] = [nn.ReLU()]
     if norm:
-        parts.append(nn.BatchNorm1d(width))
+        parts.append(BatchNorm(width))
     if dropout > 0:
         parts.append(nn.Dropout(dropout))
     return nn.Sequential(*parts)

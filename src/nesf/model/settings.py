@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from nesf.errors import NesfError
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -40,3 +42,10 @@ class NetworkSettings:
     query_at_last: bool = True
     query_encoding: Literal["raw", "fourier"] = "raw"
     angle_head: Literal["plain", "hurdle"] = "plain"
+
+    def __post_init__(self) -> None:
+        widths = (self.atom_position, self.atom_species, self.position_field, self.species_field)
+        if min(self.latent, self.atom_mix, *(min(w, default=0) for w in widths)) < 1:
+            raise NesfError("Every width of the network, network.latent among them, must be at least 1.")
+        if not 0 <= self.dropout < 1:
+            raise NesfError(f"network.dropout is {self.dropout}; it is a probability, from 0 to below 1.")

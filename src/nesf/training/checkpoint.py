@@ -41,7 +41,7 @@ def restore(path: Path, trainer: Trainer) -> None:
         trainer.seconds = float(progress["seconds"])
         trainer.best = float(progress["best"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise NesfError(f"{path} is not a checkpoint of this training: {reason}.") from None
 
 

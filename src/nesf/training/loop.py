@@ -129,7 +129,11 @@ class Trainer:
         for i, index in enumerate(order.split(self.settings.batch)[: self.steps_per_epoch]):
             step = self.epoch * self.steps_per_epoch + i
             rate = learning_rate(self.settings, step, self.steps_per_epoch)
-            for name, value in self._step(self.data.select(index), rate).items():
+            # Dropout knows only PyTorch's own generator: it is lent a state that resuming finds again.
+            with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
+                torch.manual_seed((self.settings.seed << 32) + step)
+                parts = self._step(self.data.select(index), rate)
+            for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
         return {name: float(value) / self.steps_per_epoch for name, value in sums.items()}, rate
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nesf.errors import NesfError
 from nesf.fields.sampling import GlobalSampling, LocalSampling
 
 
@@ -71,3 +72,13 @@ class TrainingSettings:
     validate_every: int = 10
     keep: Literal["best", "last"] = "best"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 2), ("validate_every", 1), ("step_epochs", 1)):
+            if getattr(self, name) < least:
+                raise NesfError(f"training.{name} is {getattr(self, name)}; it must be at least {least}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise NesfError(f"training.learning_rate is {self.learning_rate}; it must be a positive number.")
+        for name in ("warmup", "permute_elements"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise NesfError(f"training.{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
