@@ -83,7 +83,7 @@ class Run:
         setup: preset, configuration and the description of the data.
         train: training data; all of it must be in memory.
         validation: validation data; without it, the last weights are kept.
-        resume: whether to go on from the folder's checkpoint.
+        resume: whether the folder may hold a run already, which then goes on from its checkpoint, if it has one.
 
     Attributes:
         left_out: validation crystals with elements that the training data lacks.
@@ -115,11 +115,12 @@ class Run:
             box=(self.domain.atoms_lower, self.domain.atoms_upper),
             augmentation=ElementPermutation(self.domain.vocabulary, share) if share else None,
         )
+        folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             checkpoint.restore(folder / CHECKPOINT, self.trainer)
-        if not resume:
-            folder.mkdir(parents=True, exist_ok=True)
-            setup.write(folder)
+        else:
+            (folder / LOG).unlink(missing_ok=True)
+        setup.write(folder)
 
     def _known(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
         known = []

@@ -65,7 +65,7 @@ def _cell_problem(cell: Tensor, settings: EstimationSettings) -> str | None:
     lengths = cell.norm(dim=1)
     if float(lengths.min()) < settings.min_extent or float(lengths.max()) > settings.max_extent:
         edges = " × ".join(f"{float(x):.2f}" for x in lengths)
-        return f"The predicted cell, {edges} Å, is outside {settings.min_extent} to {settings.max_extent} Å."
+        return f"The predicted cell, {edges} Å, is outside {settings.min_extent:.1f} to {settings.max_extent:.1f} Å."
     if float(lattice.volume(cell)) < settings.min_extent**3:
         return "The predicted angles belong to a cell of almost no volume."
     return None
