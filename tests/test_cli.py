@@ -191,3 +191,33 @@ def test_crystals_that_no_model_can_take_are_refused_with_the_reason(
     assert main(["encode", str(folder), str(tmp_path / "Mg.cif"), "--out", str(tmp_path / "z.parquet")]) == 1
     assert "Mg" in capsys.readouterr().err
     assert not (tmp_path / "z.parquet").exists()
+
+
+def test_an_interrupted_run_can_be_resumed_from_its_first_epoch_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    for crystal in (rocksalt(), perovskite()):
+        write_cif(crystal, tmp_path / "two" / f"{crystal.id}.cif")
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nesf.cli.train._state", interrupted)
+        assert main(["train", str(tmp_path / "two"), "--out", str(folder), "--training.epochs", "3"]) == 1
+    assert f"--resume {folder}" in capsys.readouterr().err.replace("\n", " ")
+    assert main(["train", str(tmp_path / "two"), "--resume", str(folder)]) == 0
+    epochs = [json.loads(line)["epoch"] for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert epochs == [1, 2, 3]
+
+
+def test_primitive_cells_are_pointed_out(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]]
+    primitive = Crystal.from_frac("salt", [11, 17], [[0, 0, 0], [0.5, 0.5, 0.5]], half)
+    write_cif(primitive, tmp_path / "salt.cif", symmetrize=False)
+    command = ["reconstruct", str(trained), str(tmp_path / "salt.cif"), "--out", str(tmp_path / "found")]
+    assert main(command) == 0
+    assert "It has 2 atoms, its conventional cell 8." in capsys.readouterr().err
+    assert main([*command, "--cell", "conventional"]) == 0
+    assert "conventional cell 8" not in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The presets spell out the paper, and a configuration that is read is understood completely."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -111,3 +112,22 @@ def test_whole_numbers_do_for_floats_and_lists_for_tuples():
     assert isinstance(config.loss.angle, float)
     assert config.network.bottleneck == (64,)
     assert Config.from_dict({"sampling": {"position_global": {"per_crystal": None}}}) == PAPER
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "named"),
+    [
+        ("training", {"epochs": 0}, "training.epochs is 0"),
+        ("training", {"batch": 1}, "training.batch is 1"),
+        ("training", {"validate_every": 0}, "training.validate_every is 0"),
+        ("training", {"learning_rate": float("nan")}, "training.learning_rate is nan"),
+        ("training", {"permute_elements": 1.5}, "training.permute_elements is 1.5"),
+        ("network", {"latent": 0}, "network.latent"),
+        ("network", {"dropout": 1.0}, "network.dropout is 1.0"),
+        ("sampling", {"position_global": {"per_crystal": 0}}, "not 0"),
+        ("sampling", {"species_local": {"interval": 0.0, "width": 0.5, "sigma": 0.1}}, "interval=0.0"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused_by_name(section, values, named):
+    with pytest.raises(NesfError, match=re.escape(named)):
+        Config.from_dict({section: values})

@@ -1,0 +1,77 @@
+"""The shipped model does what its card and the README say."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+import nesf
+from nesf.cli import main
+from nesf.codec import Codec
+from nesf.crystal import Crystal
+from nesf.data import load_dataset
+from nesf.evaluation import evaluate
+from nesf.metrics import COLUMNS, published
+
+
+@pytest.fixture(scope="module")
+def model() -> Codec:
+    return nesf.load("lcs6a")
+
+
+def test_the_card_beats_the_validation_row_of_the_paper(model):
+    scores = model.card.scores["lcs6a_val.parquet"]
+    paper = published("lcs6a", "val")
+    assert paper is not None
+    for row in (paper, paper.exchanged()):
+        assert {c.key: scores[c.key] for c in COLUMNS if scores[c.key] >= row.mean[c.key]} == {}
+    assert (scores["n"], scores["failures"]) == (286, 0)
+
+
+def test_the_card_names_the_data_by_hash(model, shared_data):
+    for part in ("train", "validation"):
+        entry = model.card.data[part]
+        assert entry["sha256"] == hashlib.sha256((shared_data / entry["name"]).read_bytes()).hexdigest()
+
+
+def test_it_gives_back_a_slice_of_the_validation_data(model, shared_data):
+    crystals = load_dataset(shared_data / "lcs6a_val.parquet").crystals[::8]
+    found = model.reconstruct(crystals)
+    assert [one.id for one in found] == [one.id for one in crystals]
+    score = evaluate(model, crystals)
+    assert score.failures == 0
+    # Far above what the card says of the whole table, far below what a broken path would give.
+    assert score.atoms_error_percent < 15
+    assert score.species_actual_percent < 15
+    assert score.position_actual < 0.2
+
+
+def test_the_literal_path_agrees_on_real_crystals(model, shared_data):
+    crystals = load_dataset(shared_data / "lcs6a_val.parquet").crystals[:3]
+    fast, slow = model.reconstruct(crystals), model.reconstruct(crystals, literal=True)
+    assert [one.formula for one in fast] == [one.formula for one in slow]
+    assert [len(one) for one in fast] == [len(one) for one in slow]
+
+
+def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path):
+    import ase.io
+    from pymatgen.core import Structure
+
+    out, said = tmp_path / "demo", tmp_path / "demo.json"
+    assert main(["demo", "--out", str(out), "--json", str(said)]) == 0
+    values = json.loads(said.read_text(encoding="utf-8"))
+    covered, refused = values["crystals"], values["refused"]
+    assert len(covered) >= 40
+    assert len(covered) + len(refused) == len(load_dataset("textbook").crystals)
+    assert all(row["reason"] for row in refused)
+    assert (out / "structures.png").stat().st_size > 10_000
+    assert len((out / "errors.csv").read_text(encoding="utf-8").splitlines()) == len(covered) + 1
+    stored = {one.id: one for one in nesf.read([out / "crystals.parquet"]) if isinstance(one, Crystal)}
+    assert set(stored) == {row["id"] for row in covered if row["ok"]}
+    for name in ("NaCl-rocksalt", "SrTiO3-perovskite", "FeS2-pyrite", "TiO2-rutile"):
+        path = out / f"{name}.cif"
+        atoms = ase.io.read(path)
+        assert Structure.from_file(path).composition.reduced_formula == stored[name].formula
+        assert len(atoms) == len(stored[name])
+        assert atoms.info["spacegroup"].no > 1
