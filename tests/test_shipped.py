@@ -54,7 +54,7 @@ def test_the_literal_path_agrees_on_real_crystals(model, shared_data):
     assert [len(one) for one in fast] == [len(one) for one in slow]
 
 
-def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path):
+def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path, root: Path):
     import ase.io
     from pymatgen.core import Structure
 
@@ -62,6 +62,9 @@ def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path):
     assert main(["demo", "--out", str(out), "--json", str(said)]) == 0
     values = json.loads(said.read_text(encoding="utf-8"))
     covered, refused = values["crystals"], values["refused"]
+    summary = values["summary"]
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    assert f"Of the {summary['crystals']} textbook crystals it covers {summary['covered']}: " in readme
     assert len(covered) >= 40
     assert len(covered) + len(refused) == len(load_dataset("textbook").crystals)
     assert all(row["reason"] for row in refused)
@@ -75,3 +78,8 @@ def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path):
         assert Structure.from_file(path).composition.reduced_formula == stored[name].formula
         assert len(atoms) == len(stored[name])
         assert atoms.info["spacegroup"].no > 1
+
+
+def test_the_readme_counts_its_parameters(model, root: Path):
+    count = sum(parameter.numel() for parameter in model.model.parameters())
+    assert f"({count:,} parameters" in (root / "README.md").read_text(encoding="utf-8")

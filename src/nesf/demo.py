@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from nesf.codec import Codec
@@ -33,6 +34,22 @@ class Demo:
     score: Score
     cifs: list[Path]
     picture: Path
+
+    def summary(self) -> dict[str, Any]:
+        """How many crystals there are, are covered, come back with the right atoms and with their space group.
+
+        With the median over the covered crystals of the mean position error, angstrom.
+        """
+        there = [row for row in self.rows if row["ok"]]
+        atoms = [r for r in there if r["n_true"] == r["n_found"] and r["species_actual_percent"] == 0]
+        groups = [row for row in there if row["space_group_true"] == row["space_group_found"]]
+        return {
+            "crystals": len(self.rows) + len(self.refused),
+            "covered": len(self.rows),
+            "right_atoms": len(atoms),
+            "right_space_group": len(groups),
+            "median_position": median(row["position_actual"] for row in there) if there else None,
+        }
 
 
 def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[int], None] | None = None) -> Demo:

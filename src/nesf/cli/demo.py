@@ -31,10 +31,16 @@ def _demo(
 
     with progress("reconstructing", 0) as done:
         found = demo.demo(codec.load(model), out, tolerance=tolerance, progress=done)
-    values = found.score.to_dict()
+    values, summary = found.score.to_dict(), found.summary()
     if json is not None:
         write_json(
-            {"crystals": found.rows, "refused": [vars(failure) for failure in found.refused], "score": values}, json
+            {
+                "summary": summary,
+                "crystals": found.rows,
+                "refused": [vars(failure) for failure in found.refused],
+                "score": values,
+            },
+            json,
         )
     if json is not None and str(json) == "-":
         return
@@ -60,4 +66,9 @@ def _demo(
     )
     results.print(table("Outside the model's range", ["id", "reason"], [[f.id, f.reason] for f in found.refused], 2))
     results.print(table("All together", [column.title for column in COLUMNS], [score_rows(values)], numbers_from=0))
+    results.print(
+        f"Of {summary['crystals']} crystals the model covers {summary['covered']}; {summary['right_atoms']} come "
+        f"back with the right atoms, {summary['right_space_group']} with their space group; median position error "
+        f"{show(summary['median_position'], 3)} Å."
+    )
     results.print(f"{len(found.cifs)} CIFs, {found.picture.name} and errors.csv written to {out}", markup=False)

@@ -12,9 +12,9 @@ from nesf.decoding.particles import move, start
 from nesf.decoding.reference import estimate_one
 from nesf.decoding.settings import EstimationSettings
 from nesf.decoding.species import vote
-from nesf.decoding.start import StartBox
 from nesf.errors import NesfError
 from nesf.fields import StructureField
+from nesf.fields.grids import Box
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def estimate(
     ids: Sequence[str],
     settings: EstimationSettings,
     *,
-    box: StartBox | None = None,
+    box: Box | None = None,
     literal: bool = False,
 ) -> list[Crystal | Failure]:
     """The crystals that a field describes, deterministically; what cannot be had is a ``Failure`` in its place.

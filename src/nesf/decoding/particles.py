@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from nesf.decoding.settings import EstimationSettings
-from nesf.decoding.start import StartBox, start_grid
+from nesf.decoding.start import start_grid
 from nesf.fields import StructureField
+from nesf.fields.grids import Box
 from nesf.shapes import Float, Int
 
 # Points queried at once: bounds the memory of a field's hidden layers (256 values of 4 bytes each).
@@ -13,7 +14,7 @@ POINTS_AT_ONCE = 1 << 16
 
 
 def start(
-    field: StructureField, chosen: Int[Tensor, " crystals"], settings: EstimationSettings, box: StartBox | None
+    field: StructureField, chosen: Int[Tensor, " crystals"], settings: EstimationSettings, box: Box | None
 ) -> tuple[Float[Tensor, "n 3"], Int[Tensor, " n"]]:
     """Particles of the chosen crystals (angstrom) and the crystal that each belongs to, ascending."""
     cells = field.cells

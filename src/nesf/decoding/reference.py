@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from nesf.decoding.settings import EstimationSettings
-from nesf.decoding.start import StartBox, start_grid
+from nesf.decoding.start import start_grid
 from nesf.fields import StructureField
-from nesf.fields.grids import local_grid
+from nesf.fields.grids import Box, local_grid
 from nesf.shapes import Float, Int
 
 
 def estimate_one(
-    field: StructureField, index: int, settings: EstimationSettings, box: StartBox | None
+    field: StructureField, index: int, settings: EstimationSettings, box: Box | None
 ) -> tuple[Float[Tensor, "atoms 3"], Int[Tensor, " atoms"]]:
     """Positions (angstrom) and classes of the atoms of crystal ``index`` of a field (paper, section 2.1)."""
     # 1. Initialise particles.

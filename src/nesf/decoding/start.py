@@ -5,13 +5,11 @@ from torch import Tensor
 
 from nesf.decoding.settings import EstimationSettings
 from nesf.errors import NesfError
-from nesf.fields.grids import box_grid, cell_box
+from nesf.fields.grids import Box, box_grid, cell_box
 from nesf.shapes import Float
 
-StartBox = tuple[tuple[float, float, float], tuple[float, float, float]]
 
-
-def start_grid(cell: Float[Tensor, "3 3"], settings: EstimationSettings, box: StartBox | None) -> Float[Tensor, "n 3"]:
+def start_grid(cell: Float[Tensor, "3 3"], settings: EstimationSettings, box: Box | None) -> Float[Tensor, "n 3"]:
     """The grid of particles for one crystal.
 
     Args:

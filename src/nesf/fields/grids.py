@@ -5,6 +5,9 @@ from torch import Tensor
 
 from nesf.shapes import Float
 
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Lower and upper corner, angstrom."""
+
 
 def box_grid(lower: Float[Tensor, "3"], upper: Float[Tensor, "3"], interval: float) -> Float[Tensor, "n 3"]:
     """Points ``interval`` angstrom apart along each axis, from ``lower`` until ``upper`` is reached.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nesf.crystal import CrystalBatch
 from nesf.errors import NesfError
-from nesf.fields.grids import box_grid, local_grid
+from nesf.fields.grids import Box, box_grid, local_grid
 from nesf.shapes import Float, Int
 
 
@@ -80,9 +80,6 @@ class Queries:
         same = self.per_crystal is not None and other.per_crystal is not None
         total = (self.per_crystal or 0) + (other.per_crystal or 0) if same else None
         return Queries(points[order], owner[order], total)
-
-
-Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def global_queries(

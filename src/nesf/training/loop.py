@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nesf.crystal import CrystalBatch
-from nesf.fields.sampling import Box
+from nesf.fields.grids import Box
 from nesf.model import Autoencoder
 from nesf.training.losses import losses, targets
 from nesf.training.schedule import learning_rate
@@ -62,7 +62,8 @@ def computes_bfloat16(device: torch.device) -> bool:
 class Trainer:
     """Trains an autoencoder on crystals that are all in memory.
 
-    Everything random comes from one generator, so that a run can be repeated and resumed.
+    Everything random comes from one generator, and dropout from the seed and the number of the step, so that a run
+    can be repeated and resumed.
 
     Args:
         model: the autoencoder; trained in place, on the device where it is.

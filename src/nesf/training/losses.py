@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from nesf.crystal import CrystalBatch
 from nesf.fields import TrueField
-from nesf.fields.sampling import Box, Queries, global_queries, local_queries
+from nesf.fields.grids import Box
+from nesf.fields.sampling import Queries, global_queries, local_queries
 from nesf.model import Autoencoder
 from nesf.model.autoencoder import RIGHT_ANGLE, LatticeEstimate
 from nesf.shapes import Float
