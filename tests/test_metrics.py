@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from nesf import metrics, testing
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
+from nesf.metrics.means import Mean
 from nesf.testing import FLOAT64_ANGSTROM
 
 relaxed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -182,6 +184,47 @@ def test_means_of_nothing_are_null_in_json():
     assert errors(metrics.score([])) == [None] * 7
     for score in (all_lost, metrics.score([])):
         assert json.loads(json.dumps(score.to_dict(), allow_nan=False)) == score.to_dict()
+
+
+@given(st.lists(st.floats(-1e9, 1e9)), st.data())
+def test_a_mean_is_exact_in_any_order_and_in_any_parts(values, data):
+    shuffled = data.draw(st.permutations(values))
+    cut = data.draw(st.integers(0, len(values)))
+    part = Mean.from_dict(json.loads(json.dumps(Mean(shuffled[:cut]).to_dict())))
+    part.merge(Mean(shuffled[cut:]))
+    exact = sum(map(Fraction, values), Fraction(0))
+    assert part.value == (float(exact) / len(values) if values else None)
+    assert part.count == len(values)
+
+
+@relaxed
+@given(st.lists(st.tuples(testing.crystals(), testing.crystals(), st.booleans()), min_size=1, max_size=6), st.data())
+def test_the_score_is_that_of_all_atoms_pooled_and_of_merged_parts(drawn, data):
+    pairs = [(true, Failure(true.id, "lost") if lost else found.renamed(true.id)) for true, found, lost in drawn]
+    cut = data.draw(st.integers(0, len(pairs)))
+    whole, parts = metrics.Tally(), [metrics.Tally(), metrics.Tally()]
+    for i, pair in enumerate(pairs):
+        whole.add(*pair)
+        parts[i >= cut].add(*pair)
+    kept = [metrics.Tally.from_dict(json.loads(json.dumps(part.to_dict()))) for part in parts]
+    kept[0].merge(kept[1])
+    score = metrics.score(pairs)
+    assert score == whole.score() == kept[0].score()
+
+    both = [metrics.compare(*pair) for pair in pairs]
+    found = [one for one in both if one.found]
+    pooled = {
+        "position_actual": [one.actual.distances for one in found],
+        "position_detected": [one.detected.distances for one in found],
+        "species_actual_percent": [100.0 * one.actual.wrong_species for one in both],
+        "species_detected_percent": [100.0 * one.detected.wrong_species for one in found],
+        "length_error": [one.length_errors for one in found],
+        "angle_error": [one.angle_errors for one in found],
+        "atoms_error_percent": [[100.0 * (one.n_true != one.n_found)] for one in both],
+    }
+    for key, values in pooled.items():
+        expected = np.concatenate(values).mean() if values else None
+        assert score.to_dict()[key] == (None if expected is None else pytest.approx(expected, rel=1e-14, abs=1e-14))
 
 
 def test_pairs_of_different_crystals_are_refused():

@@ -18,13 +18,14 @@ from nesf.decoding import estimate
 from nesf.errors import NesfError
 from nesf.io.structures import Kind, from_any, kind_of, to_kind
 from nesf.model import Autoencoder, NeuralField
+from nesf.model.precision import computes_bfloat16
 
 Progress = Callable[[int], None]
 
 # A predicted cell may be this many times as long as the longest that the model was trained on.
 FARTHEST = 2.0
-# Crystals decoded together: some hundred thousand particles.
-AT_ONCE = 64
+# Crystals encoded, and handed to the estimation, together.
+AT_ONCE = 512
 _SHIPPED = "shipped"
 
 
@@ -154,7 +155,11 @@ class Codec:
         farthest = min(estimation.max_extent, FARTHEST * domain.lengths_angstrom[1])
         estimation = replace(estimation, max_extent=farthest)
         box = (domain.atoms_lower, domain.atoms_upper)
-        return estimate(self.model.decode_field(z), ids, estimation, box=box, literal=literal)
+        field = self.model.decode_field(z)
+        if literal:
+            return estimate(field, ids, estimation, box=box, literal=True)
+        draft = field.frozen(torch.bfloat16) if computes_bfloat16(self.device) else None
+        return estimate(field.frozen(), ids, estimation, box=box, draft=draft)
 
     def reconstruct(self, structures: Any, *, literal: bool = False, progress: Progress | None = None) -> Any:
         """Encode and decode: what the model remembers of each structure, of the kind that was given.

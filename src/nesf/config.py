@@ -74,7 +74,17 @@ FAST = Config(
         precision="auto",
     ),
     # The margin was chosen on the LCS6Å validation table: of 0, 0.25, 0.5 and 1 Å it gives the fewest wrong counts.
-    estimation=EstimationSettings(region="cell", margin=0.25, converged=1e-3, refine="weighted", species_width=0.6),
+    estimation=EstimationSettings(
+        region="cell",
+        margin=0.25,
+        converged=1e-5,
+        merge=0.1,
+        draft_above=0.02,
+        coarse=0.3,
+        refine="weighted",
+        species_width=0.6,
+        quick_votes=True,
+    ),
 )
 """The paper's accuracy on a laptop: bfloat16, few queries per crystal, exchanged elements, no dropout."""
 

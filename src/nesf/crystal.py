@@ -78,7 +78,10 @@ class Crystal:
         if numbers.min() < 1 or numbers.max() > MAX_NUMBER:
             bad = numbers[(numbers < 1) | (numbers > MAX_NUMBER)][0]
             raise problem(f"has atomic number {bad}; expected 1 to {MAX_NUMBER}")
-        if abs(np.linalg.det(cell)) < 1e-3:
+        (a_x, a_y, a_z), (b_x, b_y, b_z), (c_x, c_y, c_z) = cell.tolist()
+        # By hand it takes a fifth of the time of a call, which counts where millions of crystals are read.
+        volume = a_x * (b_y * c_z - b_z * c_y) + a_y * (b_z * c_x - b_x * c_z) + a_z * (b_x * c_y - b_y * c_x)
+        if abs(volume) < 1e-3:
             raise problem("has a cell without volume; the three lattice vectors must not lie in a plane")
         if not lattice.is_standard(torch.from_numpy(cell)):
             raise problem("has a cell that is not in the standard frame (use Crystal.from_frac, which turns it)")

@@ -88,7 +88,8 @@ class Domain:
         yield from self._outside_box(crystal)
 
     def _unlike_cell(self, crystal: Crystal) -> Iterator[str]:
-        angles = np.degrees(crystal.angles_rad).tolist()
+        edges, angles_rad = lattice.parameters_from_cell(torch.tensor(crystal.cell))
+        angles = np.degrees(angles_rad.numpy()).tolist()
         lowest, entry = self.lowest_cell_entry - ENTRY_MARGIN_ANGSTROM, crystal.cell.min()
         if entry < lowest:
             shown = ", ".join(f"{angle:.1f}°" for angle in angles)
@@ -97,7 +98,7 @@ class Domain:
                 f"was trained on none below {lowest:.2f} Å: on no obtuse cell, e.g. hexagonal."
             )
         low, high = _widened(self.lengths_angstrom)
-        for name, length in zip("abc", crystal.lengths.tolist(), strict=True):
+        for name, length in zip("abc", edges.tolist(), strict=True):
             if not low <= length <= high:
                 yield f"Its cell length {name} = {length:.2f} Å is outside the trained {low:.2f} to {high:.2f} Å."
         low, high = _widened(self.angles_deg)

@@ -1,11 +1,12 @@
 """How well a model gives crystals back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from nesf import jobs
 from nesf.codec import Codec
 from nesf.crystal import Crystal
-from nesf.metrics import Score, score
+from nesf.metrics import Score, Tally
 
 PROTOCOL = (
     "Each crystal is encoded to its latent vector and decoded from that alone; number of atoms, species, "
@@ -15,7 +16,7 @@ PROTOCOL = (
 
 def evaluate(
     model: Codec,
-    crystals: Sequence[Crystal],
+    crystals: Iterable[Crystal],
     *,
     literal: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -24,12 +25,16 @@ def evaluate(
 
     Args:
         model: the model.
-        crystals: the true crystals.
+        crystals: the true crystals, of which only a chunk is held at a time.
         literal: decode by the slow reference path.
         progress: called with the number of crystals done since its last call.
     """
-    found = model.reconstruct(crystals, literal=literal, progress=progress)
-    return score(zip(crystals, found, strict=True))
+    tally = Tally()
+    for chunk in jobs.chunks(crystals, jobs.CHUNK):
+        found = model.reconstruct(chunk, literal=literal, progress=progress)
+        for true, one in zip(chunk, found, strict=True):
+            tally.add(true, one)
+    return tally.score()
 
 
 def report(model: Codec, result: Score, data: dict[str, Any]) -> dict[str, Any]:

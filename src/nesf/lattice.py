@@ -59,8 +59,8 @@ def standard_frame(cell: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3
 
 def is_standard(cell: Float[Tensor, "3 3"], tolerance: float = 1e-4) -> bool:
     """Whether a cell (angstrom) is in the standard frame, to ``tolerance`` angstrom."""
-    above = torch.stack((cell[0, 1], cell[0, 2], cell[1, 2])).abs().max()
-    return bool(above <= tolerance) and bool((cell.diagonal() > 0).all())
+    (a_x, a_y, a_z), (_, b_y, b_z), (_, _, c_z) = cell.tolist()
+    return max(abs(a_y), abs(a_z), abs(b_z)) <= tolerance and min(a_x, b_y, c_z) > 0
 
 
 def volume(cell: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "decode": ("nesf.cli.codec:decode", "latent vectors to crystals"),
     "reconstruct": ("nesf.cli.codec:reconstruct", "crystals to latent vectors and back, with a table of errors"),
     "evaluate": ("nesf.cli.evaluate:evaluate", "the metrics of the paper on a data set"),
+    "bench": ("nesf.cli.bench:bench", "speed and memory on this machine, against the published algorithms"),
 }
 """Each command's function and its line of help."""
 
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), 1)
     except OSError as error:
         return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", 1)
-    except KeyboardInterrupt:
-        return _failed("Interrupted.", 130)
+    except KeyboardInterrupt as interruption:
+        return _failed(str(interruption) or "Interrupted.", 130)
     return 0
 
 

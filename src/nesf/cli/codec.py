@@ -1,23 +1,31 @@
 """``nesf encode``, ``nesf decode`` and ``nesf reconstruct``."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import pyarrow as pa
 from tyro.conf import Positional, arg
 
-from nesf.cli.console import crystals_of, note_failures, notes, parse, progress, results, score_rows, table, write_json
+from nesf import streams
+from nesf.cli.console import note_failures, notes, parse, results, score_rows, table, write_json
+from nesf.cli.jobs import account, begin, chunk_size, run
 from nesf.codec import Codec, load
 from nesf.crystal import Crystal, Failure
+from nesf.elements import formula
 from nesf.errors import NesfError
-from nesf.io import Cell, Latents, convert, read, read_latents, write_latents
-from nesf.io.export import write_folder, write_rows
+from nesf.io import Cell, LatentsFile, Source, convert, find, open_latents, write_extxyz
+from nesf.io.export import Destination, work_beside, write_cifs, write_left_out, write_rows
+from nesf.io.latents import write_latent_batches
+from nesf.io.table import write_geometry
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
-from nesf.metrics import COLUMNS, per_crystal_table, score
+from nesf.jobs import Job, chunks
+from nesf.metrics import COLUMNS
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
-ERRORS = "errors.csv"
+Done = Callable[[int], None]
 OBLIQUE_RAD = 0.01
 """Angles farther than this from a right one make a cell oblique."""
 MOST_CHECKED = 500
@@ -44,7 +52,8 @@ def _encode(
 ) -> None:
     """Turn crystals into latent vectors, in a Parquet table with the columns material_id and z.
 
-    Crystals that the model cannot take are listed with the reason and left out.
+    Crystals that the model cannot take are listed with the reason, also in OUT.left_out.csv, and left out. Any
+    number of crystals will do, and after an interruption the same command goes on.
 
     Args:
         model: a run folder, a weights file or the name of a shipped model.
@@ -54,18 +63,30 @@ def _encode(
         json: write what was encoded and left out to this file (- for the standard output).
     """
     codec = load(model)
-    crystals, unreadable = _read(inputs, cell)
-    refused = [Failure(c.id, reason) for c in crystals if (reason := codec.refusal(c)) is not None]
-    names = {failure.id for failure in refused}
-    taken = [crystal for crystal in crystals if crystal.id not in names]
-    _note_refused(codec, refused, cell)
-    if not taken:
-        raise NesfError(f"The model {codec.card.name} can take none of the {len(crystals)} crystals.")
-    write_latents(out, [crystal.id for crystal in taken], codec.encode(taken), codec.card.name, codec.fingerprint)
-    notes.print(f"{len(taken)} crystals encoded to {out}; {len(refused) + len(unreadable)} left out.", markup=False)
-    if json is not None:
-        left_out = [vars(failure) for failure in [*unreadable, *refused]]
-        write_json({"encoded": [crystal.id for crystal in taken], "left_out": left_out, "out": str(out)}, json)
+    source = _source(inputs, cell)
+    with begin(work_beside(out), "encode", codec, source.stamp()) as job:
+        others = OtherCells(cell)
+
+        def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, None]:
+            rows = streams.encode(codec, chunk)
+            done(len(chunk))
+            return others.beside(rows, chunk), None
+
+        entries = source.entries(job.done, streams.ids(job))
+        run(job, "encoding", source.expected, chunks(entries, chunk_size()), work)
+        account(job, out.with_suffix(".left_out.csv"))
+        _note_remarks(job)
+        _note_refused(codec, job, cell)
+        count = sum(1 for _ in streams.ids(job, encoded=True))
+        if not count:
+            total = sum(1 for _ in streams.ids(job))
+            job.finish()
+            raise NesfError(f"The model {codec.card.name} can take none of the {total} crystals.")
+        write_latent_batches(out, streams.latents(job, codec.latent), codec.latent, codec.card.name, codec.fingerprint)
+        notes.print(f"{count} crystals encoded to {out}; {job.done - count} left out.", markup=False)
+        if json is not None:
+            left_out = [vars(failure) for failure in streams.left_out(job)]
+            write_json({"encoded": list(streams.ids(job, encoded=True)), "left_out": left_out, "out": str(out)}, json)
 
 
 def _decode(
@@ -73,6 +94,7 @@ def _decode(
     latents: Annotated[Positional[Path], arg(metavar="Z.parquet")],
     /,
     out: Path,
+    cifs: bool = True,
     tolerance: float = WRITING_TOLERANCE_ANGSTROM,
     symmetrize: bool = True,
     literal: bool = False,
@@ -80,27 +102,41 @@ def _decode(
 ) -> None:
     """Turn latent vectors into crystals: a CIF for each, and all as extended XYZ and Parquet.
 
+    Any number of vectors will do, and after an interruption the same command goes on. For many, give an output that
+    ends in .parquet, or --no-cifs: the space group search for a CIF takes longer than decoding.
+
     Args:
         model: a run folder, a weights file or the name of a shipped model.
         latents: a table written by nesf encode.
-        out: the folder to write to.
+        out: the folder to write to, or a file .parquet for the table of crystals alone.
+        cifs: write a CIF for each crystal (into a folder).
         tolerance: of the space group search for the CIFs, angstrom.
         symmetrize: snap the CIFs onto the space group found; otherwise they list the atoms as decoded, in P 1.
         literal: decode by the slow reference path.
         json: write what was decoded and what failed to this file (- for the standard output).
     """
     codec = load(model)
-    given = read_latents(latents)
-    _check_origin(codec, given, latents)
-    with progress("decoding", len(given.ids)) as done:
-        found = codec.decode(given.z, given.ids, literal=literal, progress=done)
-    cifs = write_folder(found, out, tolerance=tolerance, symmetrize=symmetrize)
-    failures = [one for one in found if isinstance(one, Failure)]
-    note_failures(failures, "crystals were not found")
-    notes.print(f"{len(cifs)} crystals written to {out}.", markup=False)
-    if json is not None:
-        decoded = [{"id": c.id, "formula": c.formula} for c in found if isinstance(c, Crystal)]
-        write_json({"decoded": decoded, "failures": [vars(f) for f in failures], "out": str(out)}, json)
+    given = open_latents(latents)
+    _check_origin(codec, given)
+    to = Destination.of(out)
+    style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}
+    with begin(to.work, "decode", codec, find([latents]).stamp(), literal=literal, **style) as job:
+
+        def work(chunk: tuple[list[str], Any], done: Done) -> tuple[pa.Table, None]:
+            ids, z = chunk
+            found = codec.decode(z, ids, literal=literal, progress=done)
+            if style["cifs"]:
+                write_cifs(found, out, tolerance=tolerance, symmetrize=symmetrize)
+            return streams.decoded(found), None
+
+        run(job, "decoding", given.n, given.batches(chunk_size(literal), job.done), work)
+        count = _write_crystals(job, to)
+        write_left_out(streams.left_out(job), to.left_out)
+        note_failures(streams.left_out(job), "crystals were not found")
+        notes.print(f"{count} crystals written to {out}.", markup=False)
+        if json is not None:
+            failures = [vars(failure) for failure in streams.left_out(job)]
+            write_json({"decoded": list(_formulas(job)), "failures": failures, "out": str(out)}, json)
 
 
 def _reconstruct(
@@ -109,6 +145,7 @@ def _reconstruct(
     /,
     out: Path,
     cell: Cell = "as-is",
+    cifs: bool = True,
     tolerance: float = WRITING_TOLERANCE_ANGSTROM,
     symmetrize: bool = True,
     literal: bool = False,
@@ -116,80 +153,133 @@ def _reconstruct(
 ) -> None:
     """Encode crystals and decode them again: CIFs of what comes back, and a table of errors.
 
+    Any number of crystals will do, and after an interruption the same command goes on. For many, give an output that
+    ends in .parquet, or --no-cifs: the space group search for a CIF takes longer than decoding.
+
     Args:
         model: a run folder, a weights file or the name of a shipped model.
         inputs: files or folders with crystals.
-        out: the folder to write to: CIFs, crystals.extxyz, crystals.parquet, errors.csv.
+        out: the folder to write to: CIFs, crystals.extxyz, crystals.parquet, errors.csv, left_out.csv; or a file
+            .parquet for the table of crystals, with .errors.csv and .left_out.csv beside it.
         cell: convert the crystals to this cell first; the shipped model wants conventional standard cells.
+        cifs: write a CIF for each crystal (into a folder).
         tolerance: of the space group search for the CIFs, angstrom.
         symmetrize: snap the CIFs onto the space group found; otherwise they list the atoms as decoded, in P 1.
         literal: decode by the slow reference path.
         json: write errors and metrics to this file (- for the standard output).
     """
     codec = load(model)
-    crystals, unreadable = _read(inputs, cell)
-    with progress("reconstructing", len(crystals)) as done:
-        found = codec.reconstruct(crystals, literal=literal, progress=done)
-    pairs = list(zip(crystals, found, strict=True))
-    rows = per_crystal_table(pairs)
-    cifs = write_folder(found, out, tolerance=tolerance, symmetrize=symmetrize)
-    write_rows(rows, out / ERRORS)
-    values = score(pairs).to_dict()
+    source = _source(inputs, cell)
+    to = Destination.of(out)
+    style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}
+    with begin(to.work, "reconstruct", codec, source.stamp(), literal=literal, **style) as job:
+        others = OtherCells(cell)
+
+        def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, dict[str, Any]]:
+            found, rows, tally = streams.reconstruct(codec, chunk, literal, done)
+            if style["cifs"]:
+                write_cifs(found, out, tolerance=tolerance, symmetrize=symmetrize)
+            return others.beside(rows, chunk), tally.to_dict()
+
+        entries = source.entries(job.done, streams.ids(job))
+        run(job, "reconstructing", source.expected, chunks(entries, chunk_size(literal)), work)
+        account(job, to.left_out)
+        _note_remarks(job)
+        count = _write_crystals(job, to)
+        write_rows(streams.errors(job), to.errors)
+        _show_all(job, to, json)
+        _note_refused(codec, job, cell)
+        notes.print(f"{count} crystals written to {out}, their errors to {to.errors}.", markup=False)
+
+
+def _show_all(job: Job, to: Destination, json: Path | None) -> None:
+    values = streams.total(job).to_dict()
     if json is not None:
-        unread = [vars(failure) for failure in unreadable]
-        write_json({"crystals": rows, "score": values, "unreadable": unread, "out": str(out)}, json)
+        unread = [vars(failure) for failure in streams.left_out(job, read=False)]
+        write_json(
+            {"crystals": list(streams.errors(job)), "score": values, "unreadable": unread, "out": str(to.out)}, json
+        )
     if json is None or str(json) != "-":
-        show_errors(rows)
+        show_errors(streams.errors(job), to.errors)
         results.print(table("All together", [c.title for c in COLUMNS], [score_rows(values)], numbers_from=0))
-    _note_refused(codec, [one for one in found if isinstance(one, Failure)], cell)
-    notes.print(f"{len(cifs)} crystals and {ERRORS} written to {out}.", markup=False)
 
 
-def show_errors(rows: Sequence[dict], most: int = 60) -> None:  # type: ignore[type-arg]
-    """Print the errors of each crystal that was found."""
+def show_errors(rows: Iterable[dict[str, Any]], where: Path, most: int = 60) -> None:
+    """Print the errors of the crystals that were found, as many as one cares to read."""
     heads = ["id", "atoms", "found", "position [Å]", "species wrong [%]", "length [Å]", "angle [°]"]
     keys = ["id", "n_true", "n_found", "position_actual", "species_actual_percent", "length_error", "angle_error"]
-    there = [row for row in rows if row["ok"]]
-    results.print(table("Crystals", heads, [[row[key] for key in keys] for row in there[:most]]))
-    if len(there) > most:
-        results.print(f"... and {len(there) - most} more, all of them in {ERRORS}")
+    there = (row for row in rows if row["ok"])
+    results.print(table("Crystals", heads, [[row[key] for key in keys] for row in islice(there, most)]))
+    if further := sum(1 for _ in there):
+        results.print(f"... and {further} more, all of them in {where}", markup=False)
 
 
-def _read(inputs: Sequence[Path], cell: Cell) -> tuple[list[Crystal], list[Failure]]:
+def _write_crystals(job: Job, to: Destination) -> int:
+    """Write the crystals that were found; returns how many."""
+    count = job.done - sum(1 for _ in streams.left_out(job))
+    if count and to.extxyz is not None:
+        write_extxyz(streams.crystals(job), to.extxyz)
+    if count or to.extxyz is None:
+        write_geometry(to.table, streams.geometry(job))
+    return count
+
+
+def _formulas(job: Job) -> Iterator[dict[str, str]]:
+    for rows in job.parts(["material_id", "numbers"]):
+        for row in rows.filter(rows["numbers"].is_valid()).to_pylist():
+            yield {"id": row["material_id"], "formula": formula(row["numbers"])}
+
+
+def _source(inputs: Sequence[Path], cell: Cell) -> Source:
     if not inputs:
         raise NesfError("Give at least one file or folder with crystals.")
-    crystals, failures = crystals_of(read(inputs, cell))
-    if cell == "as-is":
-        _note_other_cells(crystals)
-    return crystals, failures
+    return find(inputs, cell)
 
 
-def _note_other_cells(crystals: Sequence[Crystal]) -> None:
-    """Say which oblique cells are not conventional ones: a model trained on those would not know them.
+class OtherCells:
+    """Finds the oblique cells that are not conventional ones: a model trained on those would not know them.
 
     A model's domain cannot tell: a primitive cell of 60 degrees and a conventional triclinic one look alike.
     """
-    oblique = [c for c in crystals if abs(c.angles_rad - math.pi / 2).max() > OBLIQUE_RAD]
-    other = []
-    for crystal in oblique[:MOST_CHECKED]:
+
+    def __init__(self, cell: Cell) -> None:
+        self._left = MOST_CHECKED if cell == "as-is" else 0
+
+    def beside(self, rows: pa.Table, entries: Sequence[streams.Entry]) -> pa.Table:
+        """The rows with a remark on each cell that is another than its conventional one."""
+        remarks = [self._remark(entry) if isinstance(entry, Crystal) else None for entry in entries]
+        return rows.append_column("remark", pa.array(remarks, pa.string()))
+
+    def _remark(self, crystal: Crystal) -> str | None:
+        if not self._left or abs(crystal.angles_rad - math.pi / 2).max() <= OBLIQUE_RAD:
+            return None
+        self._left -= 1
         try:
             standard = convert(crystal, "conventional")
         except NesfError:
-            continue
-        if len(standard) != len(crystal):
-            other.append(Failure(crystal.id, f"It has {len(crystal)} atoms, its conventional cell {len(standard)}."))
+            return None
+        if len(standard) == len(crystal):
+            return None
+        return f"It has {len(crystal)} atoms, its conventional cell {len(standard)}."
+
+
+def _note_remarks(job: Job) -> None:
+    parts = (rows.filter(rows["remark"].is_valid()).to_pylist() for rows in job.parts(["material_id", "remark"]))
+    other = (Failure(row["material_id"], row["remark"]) for rows in parts for row in rows)
     note_failures(other, "crystals are not in their conventional cell; with --cell conventional they are converted")
 
 
-def _note_refused(codec: Codec, failures: Sequence[Failure], cell: Cell) -> None:
-    note_failures(failures, f"crystals were refused or not found by the model {codec.card.name}")
-    if cell == "as-is" and any("cell" in failure.reason for failure in failures):
+def _note_refused(codec: Codec, job: Job, cell: Cell) -> None:
+    note_failures(
+        streams.left_out(job, read=True), f"crystals were refused or not found by the model {codec.card.name}"
+    )
+    if cell == "as-is" and any("cell" in failure.reason for failure in streams.left_out(job, read=True)):
         notes.print("Another cell of the same crystal may do: --cell conventional or --cell primitive converts.")
 
 
-def _check_origin(codec: Codec, given: Latents, path: Path) -> None:
+def _check_origin(codec: Codec, given: LatentsFile) -> None:
     if given.model_hash and given.model_hash != codec.fingerprint:
         raise NesfError(
-            f"{path} was made by another model ({given.model}, {given.model_hash[:12]}…) than {codec.card.name} "
+            f"{given.path} was made by another model ({given.model}, {given.model_hash[:12]}…) than {codec.card.name} "
             f"({codec.fingerprint[:12]}…); latent vectors can be decoded only by the model that made them."
         )

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,23 +33,29 @@ def parse(function: Callable[..., T], name: str, arguments: Sequence[str]) -> T:
 
 
 @contextmanager
-def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the standard error; what it yields is called with the number of items done."""
+def progress(task: str, total: int | None, start: int = 0) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the standard error; what it yields is called with the number of items done.
+
+    Without a total the bar only says that work goes on.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bar:
-        handle = bar.add_task(task, total=total)
+        handle = bar.add_task(task, total=total, completed=start)
         yield lambda done: bar.advance(handle, done)
 
 
-def note_failures(failures: Sequence[Failure], what: str, most: int = 10) -> None:
-    """Say on the standard error which crystals were left out and why."""
-    if not failures:
+def note_failures(failures: Iterable[Failure], what: str, most: int = 10) -> None:
+    """Say on the standard error which crystals were left out and why: the first ones, and how many there are."""
+    failures = iter(failures)
+    first = list(islice(failures, most))
+    if not first:
         return
-    notes.print(f"[yellow]{len(failures)} {what}:[/yellow]")
-    for failure in failures[:most]:
+    further = sum(1 for _ in failures)
+    notes.print(f"[yellow]{len(first) + further} {what}:[/yellow]")
+    for failure in first:
         notes.print(f"  {failure.id}: {failure.reason}", markup=False)
-    if len(failures) > most:
-        notes.print(f"  ... and {len(failures) - most} more")
+    if further:
+        notes.print(f"  ... and {further} more")
 
 
 def crystals_of(entries: Sequence[Crystal | Failure]) -> tuple[list[Crystal], list[Failure]]:

@@ -1,20 +1,35 @@
 """Field -> crystals: the paper's five steps, for many crystals at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nesf import lattice
 from nesf.crystal import Crystal, Failure
+from nesf.decoding.cells import cell_problems
 from nesf.decoding.detection import detect
-from nesf.decoding.particles import move, start
+from nesf.decoding.particles import move
 from nesf.decoding.reference import estimate_one
 from nesf.decoding.settings import EstimationSettings
 from nesf.decoding.species import vote
+from nesf.decoding.start import StartGrids
 from nesf.errors import NesfError
 from nesf.fields import StructureField
 from nesf.fields.grids import Box
+from nesf.shapes import Float, Int
+
+# Particles that move together: bounds the memory, some hundred bytes for each. A GPU needs more of them to be busy.
+PARTICLES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 24}
+
+
+@dataclass(frozen=True)
+class _Atoms:
+    """Atoms found: positions (angstrom), the crystal of each, ascending, and their classes."""
+
+    points: Float[Tensor, "atoms 3"]
+    owner: Int[Tensor, " atoms"]
+    classes: Int[Tensor, " atoms"]
 
 
 @torch.no_grad()
@@ -24,6 +39,7 @@ def estimate(
     settings: EstimationSettings,
     *,
     box: Box | None = None,
+    draft: StructureField | None = None,
     literal: bool = False,
 ) -> list[Crystal | Failure]:
     """The crystals that a field describes, deterministically; what cannot be had is a ``Failure`` in its place.
@@ -33,46 +49,65 @@ def estimate(
         ids: a name for each of its crystals.
         settings: parameters of the five steps.
         box: lower and upper corner of the training atoms, angstrom; for region "training_box".
+        draft: a cheaper approximation of the field, for the steps that need no precision.
         literal: take the slow reference path.
     """
     cells = field.cells
     if len(ids) != len(cells):
         raise NesfError(f"The field describes {len(cells)} crystals, but {len(ids)} ids were given.")
-    problems = [_cell_problem(cell, settings) for cell in cells]
-    fine = [i for i, problem in enumerate(problems) if problem is None]
-    found: dict[int, tuple[Tensor, Tensor]] = {}
+    problems = cell_problems(cells, settings)
+    fine = [i for i in range(len(cells)) if i not in problems]
     if literal:
-        found = {i: estimate_one(field, i, settings, box) for i in fine}
-    elif fine:
-        points, owner = start(field, torch.tensor(fine, device=cells.device), settings, box)
-        points, scores = move(field, points, owner, settings)
-        atoms, whose = detect(points, scores, owner, settings)
-        classes = vote(field, atoms, whose, settings)
-        counts = whose.bincount(minlength=len(cells)).tolist()
-        pairs = zip(atoms.split(counts), classes.split(counts), strict=True)
-        found = dict(enumerate(pairs))
-    return [
-        Failure(name, problem) if problem else _crystal(name, field, cell, *found[i])
-        for i, (name, problem, cell) in enumerate(zip(ids, problems, cells, strict=True))
-    ]
+        parts = [_literally(field, i, settings, box) for i in fine]
+    else:
+        parts = list(_together(field, fine, settings, box, draft))
+    empty = torch.zeros(0, dtype=torch.long, device=cells.device)
+    points = torch.cat([cells.new_zeros((0, 3)), *(part.points for part in parts)]).double().cpu().numpy()
+    classes = torch.cat([empty, *(part.classes for part in parts)])
+    owner = torch.cat([empty, *(part.owner for part in parts)])
+    numbers = field.vocabulary.number_of(classes).cpu().numpy()
+    ends = owner.bincount(minlength=len(cells)).cumsum(0).tolist()
+    matrices = cells.double().cpu().numpy()
+    found: list[Crystal | Failure] = []
+    for i, (name, start, end) in enumerate(zip(ids, [0, *ends], ends, strict=False)):
+        if i in problems:
+            found.append(Failure(name, problems[i]))
+        elif start == end:
+            found.append(Failure(name, "No atom was found in the field."))
+        else:
+            found.append(Crystal(name, numbers[start:end], points[start:end], matrices[i]))
+    return found
 
 
-def _cell_problem(cell: Tensor, settings: EstimationSettings) -> str | None:
-    if not bool(cell.isfinite().all()):
-        return "The predicted cell is not finite."
-    if float(cell.diagonal().min()) <= 0:
-        return "The predicted lengths and angles belong to no cell."
-    lengths = cell.norm(dim=1)
-    if float(lengths.min()) < settings.min_extent or float(lengths.max()) > settings.max_extent:
-        edges = " × ".join(f"{float(x):.2f}" for x in lengths)
-        return f"The predicted cell, {edges} Å, is outside {settings.min_extent:.1f} to {settings.max_extent:.1f} Å."
-    if float(lattice.volume(cell)) < settings.min_extent**3:
-        return "The predicted angles belong to a cell of almost no volume."
-    return None
+def _literally(field: StructureField, index: int, settings: EstimationSettings, box: Box | None) -> _Atoms:
+    points, classes = estimate_one(field, index, settings, box)
+    return _Atoms(points, torch.full_like(classes, index), classes)
 
 
-def _crystal(id: str, field: StructureField, cell: Tensor, atoms: Tensor, classes: Tensor) -> Crystal | Failure:
-    if len(atoms) == 0:
-        return Failure(id, "No atom was found in the field.")
-    numbers = field.vocabulary.number_of(classes)
-    return Crystal(id, numbers.cpu().numpy(), atoms.double().cpu().numpy(), cell.double().cpu().numpy())
+def _together(
+    field: StructureField,
+    fine: Sequence[int],
+    settings: EstimationSettings,
+    box: Box | None,
+    draft: StructureField | None,
+) -> Iterator[_Atoms]:
+    grids = StartGrids(field.cells, settings, box)
+    for chosen in _groups(fine, grids.counts, PARTICLES_AT_ONCE[grids.counts.device.type]):
+        particles = move(field, grids, chosen, settings, draft)
+        atoms, whose = detect(particles, settings)
+        yield _Atoms(atoms, whose, vote(field, atoms, whose, settings, draft))
+
+
+def _groups(fine: Sequence[int], counts: Int[Tensor, " n_crystals"], most: int) -> Iterator[Int[Tensor, " group"]]:
+    """The fine crystals in groups that start at most so many particles, or of one crystal."""
+    group: list[int] = []
+    total = 0
+    sizes = counts.tolist()
+    for i in fine:
+        if group and total + sizes[i] > most:
+            yield torch.tensor(group, device=counts.device)
+            group, total = [], 0
+        group.append(i)
+        total += sizes[i]
+    if group:
+        yield torch.tensor(group, device=counts.device)

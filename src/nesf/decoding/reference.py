@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from nesf.decoding.settings import EstimationSettings
-from nesf.decoding.start import start_grid
+from nesf.decoding.start import start_boxes
 from nesf.fields import StructureField
-from nesf.fields.grids import Box, local_grid
+from nesf.fields.grids import Box, box_grid, local_grid
 from nesf.shapes import Float, Int
 
 
@@ -18,7 +18,8 @@ def estimate_one(
 ) -> tuple[Float[Tensor, "atoms 3"], Int[Tensor, " atoms"]]:
     """Positions (angstrom) and classes of the atoms of crystal ``index`` of a field (paper, section 2.1)."""
     # 1. Initialise particles.
-    particles = start_grid(field.cells[index], settings, box)
+    lower, upper = start_boxes(field.cells[index : index + 1], settings, box)
+    particles = box_grid(lower[0], upper[0], settings.interval)
     owner = torch.full((len(particles),), index, device=particles.device)
     # 2. Move particles.
     for _ in range(settings.iterations):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nesf.shapes import Float
+from nesf.shapes import Float, Int
 
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Lower and upper corner, angstrom."""
@@ -15,13 +15,20 @@ def box_grid(lower: Float[Tensor, "3"], upper: Float[Tensor, "3"], interval: flo
     >>> box_grid(torch.zeros(3), torch.tensor([1.0, 0.5, 0.0]), 0.5).shape
     torch.Size([6, 3])
     """
-    # The small allowance keeps 6.0 / 0.5 at 12 steps in float32.
-    steps = [int(torch.ceil(extent / interval - 1e-4)) + 1 for extent in (upper - lower).clamp_min(0)]
+    steps = grid_steps(lower, upper, interval).tolist()
     axes = [
         start + interval * torch.arange(n, device=lower.device, dtype=lower.dtype)
         for start, n in zip(lower, steps, strict=True)
     ]
     return torch.cartesian_prod(*axes)
+
+
+def grid_steps(
+    lower: Float[Tensor, "*any 3"], upper: Float[Tensor, "*any 3"], interval: float
+) -> Int[Tensor, "*any 3"]:
+    """How many points such a grid has along each axis."""
+    # The small allowance keeps 6.0 / 0.5 at 12 steps in float32.
+    return torch.ceil((upper - lower).clamp_min(0) / interval - 1e-4).long() + 1
 
 
 def local_grid(interval: float, width: float) -> Float[Tensor, "n 3"]:

@@ -3,8 +3,8 @@
 Only this room knows pymatgen, ASE and spglib, and it imports them when they are first used.
 """
 
-from nesf.io.files import iter_read, read
-from nesf.io.latents import Latents, read_latents, write_latents
+from nesf.io.files import Source, find, iter_read, read
+from nesf.io.latents import Latents, LatentsFile, open_latents, read_latents, write_latents
 from nesf.io.structures import Cell, convert, from_any, from_ase, from_pymatgen, to_ase, to_pymatgen
 from nesf.io.symmetry import SpaceGroup, space_group
 from nesf.io.table import iter_table, read_table, write_table
@@ -14,14 +14,18 @@ from nesf.io.wyckoff import from_wyckoff
 __all__ = [
     "Cell",
     "Latents",
+    "LatentsFile",
+    "Source",
     "SpaceGroup",
     "convert",
+    "find",
     "from_any",
     "from_ase",
     "from_pymatgen",
     "from_wyckoff",
     "iter_read",
     "iter_table",
+    "open_latents",
     "read",
     "read_latents",
     "read_table",

@@ -1,7 +1,9 @@
 """Crystals and their errors written to a folder, in every format that people open next."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,45 @@ from nesf.crystal import Crystal, Failure
 from nesf.io.output import whole_file
 from nesf.io.table import write_table
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM, safe_name, write_cif, write_extxyz
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the results of a command go: into a folder, or, where the path ends so, into one Parquet table.
+
+    Attributes:
+        out: the path given.
+        table: the crystals found.
+        errors: errors of each crystal.
+        left_out: entries of the input without a result, and why.
+        extxyz: the crystals found, or None where only the table is wanted.
+        work: the working folder, until the command has ended.
+
+    >>> Destination.of("runs/z.parquet").left_out.as_posix(), Destination.of("runs/found").table.as_posix()
+    ('runs/z.left_out.csv', 'runs/found/crystals.parquet')
+    """
+
+    out: Path
+    table: Path
+    errors: Path
+    left_out: Path
+    extxyz: Path | None
+    work: Path
+
+    @classmethod
+    def of(cls, out: str | Path) -> "Destination":
+        """The files that belong to an output path."""
+        out = Path(out)
+        if out.suffix == ".parquet":
+            errors, left_out = out.with_suffix(".errors.csv"), out.with_suffix(".left_out.csv")
+            return cls(out, out, errors, left_out, None, work_beside(out))
+        crystals = [out / f"crystals{ending}" for ending in (".parquet", ".extxyz")]
+        return cls(out, crystals[0], out / "errors.csv", out / "left_out.csv", crystals[1], out / ".parts")
+
+
+def work_beside(file: Path) -> Path:
+    """The working folder of a command that writes a file."""
+    return file.with_name(f".{file.name}.parts")
 
 
 def write_folder(
@@ -30,20 +71,46 @@ def write_folder(
         The paths of the CIFs, ``<id>.cif``, in the order of the crystals.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     crystals = [one for one in found if isinstance(one, Crystal)]
-    paths = [folder / f"{safe_name(crystal.id)}.cif" for crystal in crystals]
-    for crystal, path in zip(crystals, paths, strict=True):
-        write_cif(crystal, path, tolerance, symmetrize)
+    paths = write_cifs(crystals, folder, tolerance=tolerance, symmetrize=symmetrize)
     if crystals:
         write_extxyz(crystals, folder / "crystals.extxyz")
         write_table(folder / "crystals.parquet", crystals)
     return paths
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write rows of equal keys as a csv file with a head."""
+def write_cifs(
+    found: Iterable[Crystal | Failure],
+    folder: Path,
+    *,
+    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
+    symmetrize: bool = True,
+) -> list[Path]:
+    """The CIFs of ``write_folder`` alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for crystal in found:
+        if isinstance(crystal, Crystal):
+            paths.append(folder / f"{safe_name(crystal.id)}.cif")
+            write_cif(crystal, paths[-1], tolerance, symmetrize)
+    return paths
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
+    """Write rows of equal keys, of which there must be one, as a csv file with a head."""
+    rows = iter(rows)
+    first = next(rows)
     with whole_file(path) as target, target.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(first))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(chain([first], rows))
+
+
+def write_left_out(failures: Iterable[Failure], path: Path) -> None:
+    """Write ids and reasons as a csv file; where there are none, no such file is there afterwards."""
+    failures = iter(failures)
+    first = next(failures, None)
+    if first is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_rows(map(vars, chain([first], failures)), path)

@@ -1,6 +1,9 @@
 """Any readable file or folder, read into crystals."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +14,7 @@ from nesf.io.cif import read_cif
 from nesf.io.reading import read_extxyz, read_json, read_poscar
 from nesf.io.released import read_released
 from nesf.io.structures import Cell, convert, one_line
-from nesf.io.table import iter_table
+from nesf.io.table import count_rows, iter_table
 
 _Reader = Callable[[Path], Iterator[Any]]
 _BY_ENDING: dict[str, _Reader] = {
@@ -47,11 +50,55 @@ def iter_read(sources: Iterable[str | Path] | str | Path, cell: Cell = "as-is") 
     Raises:
         NesfError: at once, where a path does not exist, has an unknown ending, or is a folder with nothing to read.
     """
+    return find(sources, cell).entries()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that were found and are yet to be read; ``find`` makes it.
+
+    Attributes:
+        readable: each file (or folder of a released data set) with its reader.
+        cell: the cell wanted.
+    """
+
+    readable: tuple[tuple[Path, _Reader], ...]
+    cell: Cell
+
+    def entries(self, skip: int = 0, taken: Iterable[str] = ()) -> Iterator[Crystal | Failure]:
+        """What ``iter_read`` gives, from some entry on.
+
+        Args:
+            skip: entries to pass over; they are read, and not converted.
+            taken: ids of the crystals among them, which the following ones may not have.
+        """
+        items = (pair for path, reader in self.readable for pair in _read_one(path, reader))
+        wanted = (_named(_converted(item, self.cell), path) for item, path in islice(items, skip, None))
+        return _unique(wanted, taken)
+
+    @property
+    def expected(self) -> int | None:
+        """How many entries there probably are, as far as that is known without reading; None where it is not."""
+        counts = [_expected(path, reader) for path, reader in self.readable]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def stamp(self) -> str:
+        """A hash of paths, sizes and times of the files and of the cell: another one means other input."""
+        digest = hashlib.sha256(self.cell.encode())
+        for path, _ in self.readable:
+            for file in [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file()):
+                state = file.stat()
+                digest.update(repr((str(file.resolve()), state.st_size, state.st_mtime_ns)).encode())
+        return digest.hexdigest()
+
+
+def find(sources: Iterable[str | Path] | str | Path, cell: Cell = "as-is") -> Source:
+    """What is to be read at some paths; arguments and errors as ``iter_read``."""
     if cell not in get_args(Cell):
         raise NesfError(f"Cell {cell!r} is unknown; choose one of {', '.join(get_args(Cell))}.")
     paths = [Path(sources)] if isinstance(sources, (str, Path)) else [Path(source) for source in sources]
-    readable = [pair for path in paths for pair in _find(path)]
-    return _unique(item for path, reader in readable for item in _read_one(path, reader, cell))
+    return Source(tuple(pair for path in paths for pair in _find(path)), cell)
 
 
 def _find(path: Path) -> list[tuple[Path, _Reader]]:
@@ -91,14 +138,20 @@ def _reader_of(path: Path) -> _Reader | None:
     return _BY_ENDING.get(ending)
 
 
-def _read_one(path: Path, reader: _Reader, cell: Cell) -> Iterator[Crystal | Failure]:
+def _expected(path: Path, reader: _Reader) -> int | None:
+    if reader is iter_table:
+        return count_rows(path)
+    return 1 if reader in (read_cif, read_poscar) else None
+
+
+def _read_one(path: Path, reader: _Reader) -> Iterator[tuple[Crystal | Failure, Path]]:
     try:
         for item in reader(path):
-            yield _named(_converted(item, cell), path)
+            yield item, path
     except NesfError as error:
-        yield _named(Failure(path.name, str(error)), path)
+        yield Failure(path.name, str(error)), path
     except Exception as error:  # whatever a broken file makes a parser raise, the other files are still read
-        yield Failure(path.name, f"File {path} cannot be read: {one_line(error)}.")
+        yield Failure(path.name, f"File {path} cannot be read: {one_line(error)}."), path
 
 
 def _converted(item: Crystal | Failure, cell: Cell) -> Crystal | Failure:
@@ -117,8 +170,9 @@ def _named(item: Crystal | Failure, path: Path) -> Crystal | Failure:
     return Failure(item.id, f"In {path}: {item.reason}")
 
 
-def _unique(items: Iterable[Crystal | Failure]) -> Iterator[Crystal | Failure]:
-    counts: dict[str, int] = {}
+def _unique(items: Iterable[Crystal | Failure], taken: Iterable[str]) -> Iterator[Crystal | Failure]:
+    # The count of an id is only where the search for a free suffix begins, so the ids taken are all there is to know.
+    counts = dict.fromkeys(taken, 1)
     for item in items:
         if isinstance(item, Failure):
             yield item

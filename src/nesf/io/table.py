@@ -4,7 +4,7 @@ Columns: ``material_id`` (text), ``numbers`` (list of integers), ``positions`` (
 ``cell`` (three lattice vectors as rows, angstrom); every further column is a property, null where unknown.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +68,73 @@ def write_table(path: str | Path, crystals: Iterable[Crystal]) -> None:
     names = list(dict.fromkeys(name for crystal in crystals for name in crystal.properties))
     if clash := [name for name in names if name in GEOMETRY]:
         raise NesfError(f"A property cannot be called {clash[0]!r}: that is a geometry column of the table.")
-    geometry = {
-        "material_id": [crystal.id for crystal in crystals],
-        "numbers": [crystal.numbers for crystal in crystals],
-        "positions": [list(crystal.cart) for crystal in crystals],
-        "cell": [list(crystal.cell) for crystal in crystals],
-    }
-    columns = {name: pa.array(values, GEOMETRY[name]) for name, values in geometry.items()}
+    columns = geometry_columns(crystals)
     columns |= {name: _column([crystal.properties.get(name) for crystal in crystals]) for name in names}
     with whole_file(path) as target:
         pq.write_table(pa.table(columns), target, compression="zstd")
+
+
+def geometry_columns(entries: Sequence[Crystal | Failure]) -> dict[str, Any]:
+    """The geometry columns, one row for each entry; a Failure has its id, and null in the others."""
+    lost = pa.array([isinstance(entry, Failure) for entry in entries], pa.bool_())
+    crystals = [entry for entry in entries if isinstance(entry, Crystal)]
+    atoms = _offsets([0 if isinstance(entry, Failure) else len(entry) for entry in entries])
+    axes = _offsets([0 if isinstance(entry, Failure) else 3 for entry in entries])
+    numbers = np.concatenate([np.empty(0, np.int64), *(crystal.numbers for crystal in crystals)])
+    return {
+        "material_id": pa.array([entry.id for entry in entries], pa.string()),
+        "numbers": pa.ListArray.from_arrays(atoms, pa.array(numbers.astype(np.int16)), mask=lost),
+        "positions": pa.ListArray.from_arrays(atoms, _triple_column([crystal.cart for crystal in crystals]), mask=lost),
+        "cell": pa.ListArray.from_arrays(axes, _triple_column([crystal.cell for crystal in crystals]), mask=lost),
+    }
+
+
+def crystals_in(rows: pa.Table) -> Iterator[Crystal]:
+    """The crystals of a table in memory, without properties; rows without geometry are passed over."""
+    for batch in _found(rows).to_batches():
+        for crystal in _rows(batch, 0, "in memory"):
+            if isinstance(crystal, Failure):  # it was a crystal when it was written
+                raise NesfError(f"Crystal {crystal.id!r} cannot be taken from its table: {crystal.reason}")
+            yield crystal
+
+
+def write_geometry(path: str | Path, tables: Iterable[pa.Table]) -> None:
+    """Write the crystals of several tables to one, piece by piece; see ``crystals_in`` for what is written."""
+    with whole_file(path) as target, pq.ParquetWriter(target, pa.schema(GEOMETRY), compression="zstd") as writer:
+        for rows in tables:
+            if len(found := _found(rows)):
+                writer.write_table(found)
+
+
+def count_rows(path: str | Path) -> int | None:
+    """Rows of a table, from its last bytes alone; None where it cannot be read."""
+    try:
+        with _opened(path) as file:
+            return int(file.metadata.num_rows)
+    except NesfError:
+        return None
+
+
+def _found(rows: pa.Table) -> pa.Table:
+    geometry = rows.select(list(GEOMETRY)).cast(pa.schema(GEOMETRY))
+    return geometry.filter(geometry["numbers"].is_valid())
+
+
+def _offsets(counts: Sequence[int]) -> Any:
+    return pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+
+
+def _triple_column(parts: Sequence[NDArray[np.float64]]) -> Any:
+    flat = np.concatenate([*parts, np.empty((0, 3))])
+    return pa.ListArray.from_arrays(_offsets([3] * len(flat)), pa.array(flat.ravel()))
 
 
 def _opened(path: str | Path) -> pq.ParquetFile:
     if not Path(path).is_file():
         raise NesfError(f"File {path} does not exist.")
     try:
-        return pq.ParquetFile(path)
+        # Buffered, so that of a table in one row group not all columns are in memory at once.
+        return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise NesfError(f"File {path} is no Parquet table: {one_line(error)}.") from None
 
@@ -126,10 +176,14 @@ def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failur
 
 
 def _crystal(id: str, numbers: Any, cart: Any, cell: Any, properties: dict[str, Any]) -> Crystal:
-    foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not is_standard(torch.from_numpy(cell))
-    if foreign and abs(np.linalg.det(cell)) > 1e-3:
-        return Crystal.from_frac(id, numbers, cart @ np.linalg.inv(cell), cell, properties)
-    return Crystal(id, numbers, cart, cell, properties)
+    try:
+        return Crystal(id, numbers, cart, cell, properties)
+    except NesfError:
+        # Most cells are in our frame, so the others are looked for only here.
+        foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not is_standard(torch.from_numpy(cell))
+        if foreign and abs(np.linalg.det(cell)) > 1e-3:
+            return Crystal.from_frac(id, numbers, cart @ np.linalg.inv(cell), cell, properties)
+        raise
 
 
 def _lists(column: Any) -> list[NDArray[Any] | None]:
@@ -142,21 +196,26 @@ def _lists(column: Any) -> list[NDArray[Any] | None]:
         whole = whole & (nulls[offsets[1:]] == nulls[offsets[:-1]])
         values = values.fill_null(0)
     flat = values.to_numpy()
-    return [flat[i:j] if ok else None for i, j, ok in zip(offsets[:-1], offsets[1:], whole, strict=True)]
+    spans = zip(offsets[:-1].tolist(), offsets[1:].tolist(), whole.tolist(), strict=True)
+    return [flat[i:j] if ok else None for i, j, ok in spans]
 
 
 def _triples(column: Any) -> list[NDArray[np.float64] | None]:
     """One (n, 3) array for each row; None where the row is null or holds anything but whole triples."""
     column = column.cast(GEOMETRY["positions"])
-    inner = _lists(column.values)
-    good = np.array([row is not None and len(row) == 3 for row in inner], dtype=bool)
+    triples, offsets = column.values, column.offsets.to_numpy()
+    begins, values = triples.offsets.to_numpy(), triples.values
+    good = triples.is_valid().to_numpy(zero_copy_only=False) & (np.diff(begins) == 3)
+    if values.null_count:
+        nulls = np.concatenate(([0], values.is_null().to_numpy(zero_copy_only=False).cumsum()))
+        good = good & (nulls[begins[1:]] == nulls[begins[:-1]])
+        values = values.fill_null(0)
+    flat = values.to_numpy()[begins[:-1][good][:, None] + np.arange(3)]
     counts = np.concatenate(([0], good.cumsum()))
-    flat = np.array([row for row, ok in zip(inner, good, strict=True) if ok], dtype=np.float64).reshape(-1, 3)
-    offsets = column.offsets.to_numpy()
     whole = column.is_valid().to_numpy(zero_copy_only=False)
     whole = whole & (counts[offsets[1:]] - counts[offsets[:-1]] == np.diff(offsets))
-    begins, ends = counts[offsets[:-1]], counts[offsets[1:]]
-    return [flat[i:j] if ok else None for i, j, ok in zip(begins, ends, whole, strict=True)]
+    spans = zip(counts[offsets[:-1]].tolist(), counts[offsets[1:]].tolist(), whole.tolist(), strict=True)
+    return [flat[i:j] if ok else None for i, j, ok in spans]
 
 
 def _column(values: list[Any]) -> Any:

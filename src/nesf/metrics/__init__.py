@@ -8,8 +8,8 @@ from nesf.metrics.atom_errors import AtomErrors
 from nesf.metrics.columns import COLUMNS, Column
 from nesf.metrics.matching import Comparison, Pairing, compare
 from nesf.metrics.published import PUBLISHED, PublishedRow, published
-from nesf.metrics.score import Coverage, Score, score
-from nesf.metrics.table import per_crystal_table
+from nesf.metrics.score import Coverage, Score, Tally, score
+from nesf.metrics.table import errors_row, per_crystal_table
 
 __all__ = [
     "COLUMNS",
@@ -21,7 +21,9 @@ __all__ = [
     "Pairing",
     "PublishedRow",
     "Score",
+    "Tally",
     "compare",
+    "errors_row",
     "per_crystal_table",
     "published",
     "score",

@@ -1,12 +1,11 @@
 """Errors of atoms, pooled over the atoms of one crystal or of many."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from nesf.metrics.matching import Comparison
-from nesf.shapes import Bool, Float
+from nesf.metrics.means import Mean
 
 
 @dataclass(frozen=True)
@@ -28,24 +27,53 @@ class AtomErrors:
     species_detected_percent: float | None
 
 
-def atom_errors(comparisons: Sequence[Comparison]) -> AtomErrors:
+class AtomTally:
+    """The errors of atoms in the making; see ``AtomErrors``."""
+
+    def __init__(self) -> None:
+        self.positions = {"actual": Mean(), "detected": Mean()}
+        self.species = {"actual": Mean(), "detected": Mean()}
+
+    def add(self, comparison: Comparison) -> None:
+        """Add the atoms of one crystal."""
+        if comparison.found:
+            self.positions["actual"].add(comparison.actual.distances.tolist())
+            self.positions["detected"].add(comparison.detected.distances.tolist())
+        self.species["actual"].add(map(float, comparison.actual.wrong_species.tolist()))
+        self.species["detected"].add(map(float, comparison.detected.wrong_species.tolist()))
+
+    def merge(self, other: "AtomTally") -> None:
+        """Add all atoms of another tally."""
+        for way in ("actual", "detected"):
+            self.positions[way].merge(other.positions[way])
+            self.species[way].merge(other.species[way])
+
+    def errors(self) -> AtomErrors:
+        """The means over all atoms added."""
+        return AtomErrors(
+            position_actual=self.positions["actual"].value,
+            position_detected=self.positions["detected"].value,
+            species_actual_percent=self.species["actual"].percent,
+            species_detected_percent=self.species["detected"].percent,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about it as plain values, ready for JSON."""
+        both = {"positions": self.positions, "species": self.species}
+        return {name: {way: mean.to_dict() for way, mean in means.items()} for name, means in both.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AtomTally":
+        """The inverse of ``to_dict``."""
+        tally = cls()
+        tally.positions = {way: Mean.from_dict(mean) for way, mean in values["positions"].items()}
+        tally.species = {way: Mean.from_dict(mean) for way, mean in values["species"].items()}
+        return tally
+
+
+def atom_errors(comparisons: Iterable[Comparison]) -> AtomErrors:
     """Pool the atoms of some comparisons."""
-    found = [c for c in comparisons if c.found]
-    return AtomErrors(
-        position_actual=mean([c.actual.distances for c in found]),
-        position_detected=mean([c.detected.distances for c in found]),
-        species_actual_percent=percent([c.actual.wrong_species for c in comparisons]),
-        species_detected_percent=percent([c.detected.wrong_species for c in found]),
-    )
-
-
-def mean(parts: Sequence[Float[np.ndarray, " _"]]) -> float | None:
-    """Mean over all values of all parts; None where there are none."""
-    values = np.concatenate([*parts, np.empty(0)])
-    return float(values.mean()) if len(values) else None
-
-
-def percent(parts: Sequence[Bool[np.ndarray, " _"]]) -> float | None:
-    """Share of True over all values of all parts, %; None where there are none."""
-    share = mean([part.astype(np.float64) for part in parts])
-    return None if share is None else 100 * share
+    tally = AtomTally()
+    for comparison in comparisons:
+        tally.add(comparison)
+    return tally.errors()

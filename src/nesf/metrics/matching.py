@@ -80,16 +80,22 @@ def compare(true: Crystal, found: Crystal | Failure, periodic: bool = False) -> 
         nothing = Pairing(np.empty(0), np.empty(0, dtype=bool))
         return Comparison(true.id, n_true, 0, lost, nothing, None, None, found.reason)
     distances = _distances(true, found, periodic)
+    (true_lengths, true_angles), (lengths, angles) = _parameters(true), _parameters(found)
     return Comparison(
         id=true.id,
         n_true=n_true,
         n_found=len(found),
         actual=_pair(distances, true.numbers, found.numbers),
         detected=_pair(distances.T, found.numbers, true.numbers),
-        length_errors=np.abs(found.lengths - true.lengths),
-        angle_errors=np.degrees(np.abs(found.angles_rad - true.angles_rad)),
+        length_errors=np.abs(lengths - true_lengths),
+        angle_errors=np.degrees(np.abs(angles - true_angles)),
         reason=None,
     )
+
+
+def _parameters(crystal: Crystal) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    lengths, angles = lattice.parameters_from_cell(torch.tensor(crystal.cell))
+    return lengths.numpy(), angles.numpy()
 
 
 def _distances(true: Crystal, found: Crystal, periodic: bool) -> Float[np.ndarray, "n_true n_found"]:

@@ -1,15 +1,14 @@
 """Many crystals against many: the paper's means over a split, each with what it covers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.metrics.atom_errors import AtomErrors, atom_errors, mean, percent
-from nesf.metrics.matching import compare
+from nesf.metrics.atom_errors import AtomErrors, AtomTally
+from nesf.metrics.matching import Comparison, compare
+from nesf.metrics.means import Mean
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,82 @@ class Score(AtomErrors):
         }
 
 
+class Tally:
+    """A score in the making: crystals go in one by one and are not kept; only failures are, with their reasons.
+
+    Tallies of parts of a split, merged, give the score of the whole to the last digit.
+    """
+
+    def __init__(self) -> None:
+        self.plain, self.periodic = AtomTally(), AtomTally()
+        self.wrong_counts, self.lengths, self.angles = Mean(), Mean(), Mean()
+        self.failures: list[Failure] = []
+
+    def add(self, true: Crystal, found: Crystal | Failure) -> Comparison:
+        """Add a true crystal and what was found for it; returns their plain comparison.
+
+        Raises:
+            NesfError: where the two have different ids, so are not about the same crystal.
+        """
+        check_same_id(true, found)
+        comparison = compare(true, found)
+        self.plain.add(comparison)
+        self.periodic.add(compare(true, found, periodic=True))
+        self.wrong_counts.add([float(comparison.n_found != comparison.n_true)])
+        if comparison.length_errors is not None and comparison.angle_errors is not None:
+            self.lengths.add(comparison.length_errors.tolist())
+            self.angles.add(comparison.angle_errors.tolist())
+        if comparison.reason is not None:
+            self.failures.append(Failure(true.id, comparison.reason))
+        return comparison
+
+    def merge(self, other: "Tally") -> None:
+        """Add all crystals of another tally."""
+        self.plain.merge(other.plain)
+        self.periodic.merge(other.periodic)
+        self.wrong_counts.merge(other.wrong_counts)
+        self.lengths.merge(other.lengths)
+        self.angles.merge(other.angles)
+        self.failures += other.failures
+
+    def score(self) -> Score:
+        """The score of all crystals added."""
+        return Score(
+            **asdict(self.plain.errors()),
+            n=self.wrong_counts.count,
+            atoms_error_percent=self.wrong_counts.percent,
+            length_error=self.lengths.value,
+            angle_error=self.angles.value,
+            failure_reasons=tuple(self.failures),
+            n_atoms_true=self.plain.species["actual"].count,
+            n_atoms_found=self.plain.species["detected"].count,
+            n_atoms_position=self.plain.positions["actual"].count,
+            periodic=self.periodic.errors(),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about it as plain values, ready for JSON."""
+        return {
+            "plain": self.plain.to_dict(),
+            "periodic": self.periodic.to_dict(),
+            "wrong_counts": self.wrong_counts.to_dict(),
+            "lengths": self.lengths.to_dict(),
+            "angles": self.angles.to_dict(),
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Tally":
+        """The inverse of ``to_dict``."""
+        tally = cls()
+        tally.plain, tally.periodic = (AtomTally.from_dict(values[key]) for key in ("plain", "periodic"))
+        tally.wrong_counts, tally.lengths, tally.angles = (
+            Mean.from_dict(values[key]) for key in ("wrong_counts", "lengths", "angles")
+        )
+        tally.failures = [Failure(**failure) for failure in values["failures"]]
+        return tally
+
+
 def score(pairs: Iterable[tuple[Crystal, Crystal | Failure]]) -> Score:
     """Score pairs of a true crystal and what was found for it.
 
@@ -101,24 +176,10 @@ def score(pairs: Iterable[tuple[Crystal, Crystal | Failure]]) -> Score:
     >>> result.atoms_error_percent, result.position_actual, result.failures
     (50.0, 0.0, 1)
     """
-    plain, periodic = [], []
+    tally = Tally()
     for true, found in pairs:
-        check_same_id(true, found)
-        plain.append(compare(true, found))
-        periodic.append(compare(true, found, periodic=True))
-    found_only = [c for c in plain if c.found]
-    return Score(
-        **asdict(atom_errors(plain)),
-        n=len(plain),
-        atoms_error_percent=percent([np.array([c.n_found != c.n_true]) for c in plain]),
-        length_error=mean([c.length_errors for c in plain if c.length_errors is not None]),
-        angle_error=mean([c.angle_errors for c in plain if c.angle_errors is not None]),
-        failure_reasons=tuple(Failure(c.id, c.reason) for c in plain if c.reason is not None),
-        n_atoms_true=sum(c.n_true for c in plain),
-        n_atoms_found=sum(c.n_found for c in plain),
-        n_atoms_position=sum(c.n_true for c in found_only),
-        periodic=atom_errors(periodic),
-    )
+        tally.add(true, found)
+    return tally.score()
 
 
 def check_same_id(true: Crystal, found: Crystal | Failure) -> None:

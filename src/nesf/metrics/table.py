@@ -6,7 +6,8 @@ from typing import Any
 
 from nesf.crystal import Crystal, Failure
 from nesf.metrics.atom_errors import atom_errors
-from nesf.metrics.matching import compare
+from nesf.metrics.matching import Comparison, compare
+from nesf.metrics.means import Mean
 from nesf.metrics.score import check_same_id
 
 
@@ -28,20 +29,23 @@ def per_crystal_table(
     Raises:
         NesfError: where the two of a pair have different ids.
     """
-    return [_row(true, found, periodic) for true, found in pairs]
+    rows = []
+    for true, found in pairs:
+        check_same_id(true, found)
+        rows.append(errors_row(compare(true, found, periodic)))
+    return rows
 
 
-def _row(true: Crystal, found: Crystal | Failure, periodic: bool) -> dict[str, Any]:
-    check_same_id(true, found)
-    comparison = compare(true, found, periodic)
-    errors = atom_errors([comparison])
+def errors_row(comparison: Comparison) -> dict[str, Any]:
+    """The row of one crystal; see ``per_crystal_table``."""
+    lengths, angles = comparison.length_errors, comparison.angle_errors
     return {
-        "id": true.id,
+        "id": comparison.id,
         "n_true": comparison.n_true,
         "n_found": comparison.n_found,
-        **asdict(errors),
-        "length_error": None if comparison.length_errors is None else float(comparison.length_errors.mean()),
-        "angle_error": None if comparison.angle_errors is None else float(comparison.angle_errors.mean()),
+        **asdict(atom_errors([comparison])),
+        "length_error": None if lengths is None else Mean(lengths.tolist()).value,
+        "angle_error": None if angles is None else Mean(angles.tolist()).value,
         "ok": comparison.found,
         "reason": comparison.reason,
     }

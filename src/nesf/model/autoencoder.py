@@ -11,6 +11,7 @@ from nesf.elements import Vocabulary
 from nesf.fields.sampling import Queries
 from nesf.model.encoder import CrystalEncoder
 from nesf.model.field_decoder import FieldDecoder
+from nesf.model.frozen import FrozenDecoder, FrozenField
 from nesf.model.layers import Perceptron
 from nesf.model.settings import NetworkSettings
 from nesf.shapes import Float, Int
@@ -71,6 +72,16 @@ class NeuralField:
     def species_logits(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n classes"]:
         """The species field f_s: class scores."""
         return self._model.species_field(self._shares[1][owner], points)
+
+    def frozen(self, dtype: torch.dtype = torch.float32) -> FrozenField:
+        """The same fields for many queries without gradients, computed in float32 or bfloat16.
+
+        In bfloat16 the position field is off by some thousandths of an angstrom, near its jumps by more.
+        """
+        model = self._model
+        assert not model.training, "A frozen field is that of a network in evaluation."
+        decoders = FrozenDecoder(model.position_field, dtype), FrozenDecoder(model.species_field, dtype)
+        return FrozenField(*decoders, self.z.detach(), self.cells.detach(), self.vocabulary)
 
     def displacement_at(self, queries: Queries) -> Float[Tensor, "n 3"]:
         """``displacement`` at training queries, which are ordered by crystal."""

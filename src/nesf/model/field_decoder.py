@@ -12,22 +12,31 @@ from nesf.shapes import Float
 FOURIER_OCTAVES = 10
 
 
+def query_features(points: Float[Tensor, "n 3"], encoding: str) -> Float[Tensor, "n features"]:
+    """The encoding of a query: the point itself, or sin and cos of 2^k pi p for k = 0 ... 9."""
+    if encoding == "raw":
+        return points
+    scales = torch.pi * 2.0 ** torch.arange(FOURIER_OCTAVES, device=points.device, dtype=points.dtype)
+    phases = (points.unsqueeze(-1) * scales).flatten(1)
+    return torch.cat((phases.sin(), phases.cos()), -1)
+
+
+def rounded_and_rest(values: Float[Tensor, "n features"]) -> tuple[Tensor, Tensor]:
+    """Two bfloat16 arrays that add up to the values: rounded, and what rounding left out."""
+    rounded = values.bfloat16()
+    return rounded, (values - rounded.float()).bfloat16()
+
+
 def encode_query(points: Float[Tensor, "n 3"], encoding: str) -> tuple[Float[Tensor, "n features"], int]:
     """The points as a network sees them, and how many terms add up to each feature.
 
-    The encoding is the point itself, or sin and cos of 2^k pi p for k = 0 ... 9. Where layers compute in
-    bfloat16, whose spacing at 6 angstrom is 0.03 angstrom, each feature is given as the sum of its
-    rounded value and the remainder: two terms, which share one weight.
+    Where layers compute in bfloat16, whose spacing at 6 angstrom is 0.03 angstrom, each feature is given as the
+    sum of its rounded value and the rest: two terms, which share one weight.
     """
-    features = points
-    if encoding == "fourier":
-        scales = torch.pi * 2.0 ** torch.arange(FOURIER_OCTAVES, device=points.device, dtype=points.dtype)
-        phases = (points.unsqueeze(-1) * scales).flatten(1)
-        features = torch.cat((phases.sin(), phases.cos()), -1)
+    features = query_features(points, encoding)
     kind = points.device.type
     if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16:
-        rounded = features.bfloat16()
-        return torch.cat((rounded, (features - rounded.float()).bfloat16()), -1), 2
+        return torch.cat(rounded_and_rest(features), -1), 2
     return features, 1
 
 

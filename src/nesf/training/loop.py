@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +10,7 @@ from torch import Tensor
 from nesf.crystal import CrystalBatch
 from nesf.fields.grids import Box
 from nesf.model import Autoencoder
+from nesf.model.precision import autocast
 from nesf.training.losses import losses, targets
 from nesf.training.schedule import learning_rate
 from nesf.training.settings import LossSettings, SamplingSettings, TrainingSettings
@@ -38,25 +37,6 @@ class EpochReport:
     train: dict[str, float]
     validation: dict[str, float] | None
     improved: bool
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The context that layers compute in; "auto" is bfloat16 where the hardware multiplies in it."""
-    if precision == "auto":
-        precision = "bfloat16" if computes_bfloat16(device) else "float32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16 products, so that they are faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # Older releases of PyTorch do not tell; they train in float32 unless told otherwise.
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        names = ("avx512_bf16", "amx_bf16", "bf16")
-        return any(bool(capabilities.get(name, False)) for name in names)
-    return False
 
 
 class Trainer:

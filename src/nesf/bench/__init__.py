@@ -1,0 +1,1 @@
+"""How fast the package is, measured against references written literally."""

@@ -1,0 +1,88 @@
+"""Decoding z -> crystal: the package against the literal estimation; and encoding."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from nesf.bench.agreement import Agreement, agreement_of
+from nesf.bench.effort import Effort
+from nesf.bench.memory import MemoryGauge
+from nesf.bench.peak import counted_flops
+from nesf.bench.rate import Rate
+from nesf.bench.timing import interleaved
+from nesf.bench.workload import drawn, spread
+from nesf.codec import Codec
+from nesf.config import RELEASED
+from nesf.crystal import Crystal
+from nesf.model import Autoencoder
+
+
+@dataclass(frozen=True)
+class DecodingSpeed:
+    """Throughput of encoding and decoding, end to end.
+
+    Attributes:
+        encode: crystals to latent vectors.
+        decode: latent vectors to crystals, by the package.
+        reference: the same literally: every particle, every iteration, one crystal after the other; with the model's
+            own parameters of the estimation.
+        released: literally, with the parameters of preset ``released``.
+        flops_per_second: of all matrix products of decoding.
+        flops_per_crystal: the same for one crystal.
+        agreement: the package against the reference on the crystals that both have decoded here.
+        peak_bytes: memory of encoding and decoding.
+    """
+
+    encode: Rate
+    decode: Rate
+    reference: Rate
+    released: Rate
+    flops_per_second: float
+    flops_per_crystal: float
+    agreement: Agreement
+    peak_bytes: dict[str, int]
+
+
+def decoding_speed(codec: Codec, crystals: Sequence[Crystal], effort: Effort, gauge: MemoryGauge) -> DecodingSpeed:
+    """Measure with crystals that the model takes; the literal paths get few, which stand for all by their volumes."""
+    many, few = drawn(crystals, effort.decode), spread(crystals, effort.literal)
+    fewer = spread(crystals, effort.released)
+    fast, literal = decoding(codec, many), decoding(codec, few, literal=True)
+    released = decoding(with_estimation_of_released(codec), fewer, literal=True)
+    peak_bytes = {"encode": gauge.peak_of(lambda: codec.encode(many)), "decode": gauge.peak_of(fast)}
+    peak_bytes["decode_reference"] = gauge.peak_of(literal)
+    jobs = {"fast": fast, "literal": literal}
+    timings = interleaved(jobs, codec.device, least=effort.rounds, seconds=effort.seconds, warm_up=False)
+    timings |= interleaved({"encode": lambda: codec.encode(many)}, codec.device, least=effort.rounds, seconds=0.5)
+    timings |= interleaved({"released": released}, codec.device, least=effort.rounds, warm_up=effort.released > 1)
+    flops = flops_per_crystal(codec, many[: effort.chunk])
+    decode = Rate.of(len(many), timings["fast"])
+    return DecodingSpeed(
+        Rate.of(len(many), timings["encode"]),
+        decode,
+        Rate.of(len(few), timings["literal"]),
+        Rate.of(len(fewer), timings["released"]),
+        flops * decode.per_second,
+        flops,
+        agreement_of(decoding(codec, few)(), literal()),
+        peak_bytes,
+    )
+
+
+def decoding(codec: Codec, crystals: Sequence[Crystal], *, literal: bool = False) -> Callable[[], list[object]]:
+    """A job that decodes the latent vectors of crystals, which are encoded beforehand."""
+    z, ids = codec.encode(crystals), [crystal.id for crystal in crystals]
+    return lambda: codec.decode(z, ids, literal=literal)
+
+
+def with_estimation_of_released(codec: Codec) -> Codec:
+    """The same model, decoded with the parameters of the implementation released with the paper."""
+    config = replace(codec.card.config, estimation=RELEASED.estimation)
+    return Codec(codec.model, replace(codec.card, config=config))
+
+
+def flops_per_crystal(codec: Codec, crystals: Sequence[Crystal]) -> float:
+    """Operations of the matrix products of decoding, counted on the processor, where no graph can hide them."""
+    model = Autoencoder(codec.model.settings, codec.model.vocabulary)
+    model.load_state_dict(codec.model.state_dict())
+    on_cpu = Codec(model, codec.card)
+    return counted_flops(decoding(on_cpu, crystals)) / len(crystals)
