@@ -37,7 +37,6 @@ from nesf.bench.workload import drawn, synthetic
 from nesf.codec import Codec
 from nesf.config import FAST, PAPER, Config
 from nesf.data import Dataset, load_dataset
-from nesf.decoding import estimate
 from nesf.metrics import COLUMNS
 
 PROFILED_STEPS = 20
@@ -153,14 +152,11 @@ def _bandwidth(values: dict[str, Any], device: torch.device) -> dict[str, float]
 def _large_chunks(
     model: Codec, val: Dataset, device: torch.device, effort: Effort, output: Output
 ) -> list[dict[str, float]]:
-    """Crystals a second of the estimation alone, by how many are handed over at once."""
+    """Crystals decoded a second, by how many are handed over at once."""
     taken = [crystal for crystal in val.crystals if model.refusal(crystal) is None]
-    domain, estimation = model.card.domain, model.card.config.estimation
-    box, rows, size = (domain.atoms_lower, domain.atoms_upper), [], max(effort.growth) // 16 or 1
+    rows, size = [], max(effort.growth) // 16 or 1
     while size <= min(LARGEST_CHUNK, 2 * max(effort.growth)):
-        some = drawn(taken, size)
-        field, ids = model.field(model.encode(some)), [crystal.id for crystal in some]
-        job = _estimation(field, ids, estimation, box)
+        job = decoding(model, drawn(taken, size))
         try:
             timing = interleaved({"job": job}, device, least=effort.rounds)["job"]
         except torch.OutOfMemoryError:
@@ -170,10 +166,6 @@ def _large_chunks(
         output.say(f"  {size:6d} crystals at once: {size / timing.seconds:,.0f} crystals/s")
         size *= 4
     return rows
-
-
-def _estimation(field: Any, ids: list[str], estimation: Any, box: Any) -> Callable[[], object]:
-    return lambda: estimate(field, ids, estimation, box=box)
 
 
 def _profiles(

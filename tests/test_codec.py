@@ -197,11 +197,11 @@ def test_the_field_can_be_queried(codec):
 
 def test_progress_counts_every_structure(codec):
     steps: list[int] = []
-    codec.reconstruct([KNOWN[1]] * (AT_ONCE + 3), progress=steps.append)
-    assert steps == [AT_ONCE, 3]
+    codec.reconstruct([KNOWN[1]] * (AT_ONCE["cpu"] + 3), progress=steps.append)
+    assert steps == [AT_ONCE["cpu"], 3]
     steps.clear()
-    codec.decode(np.tile(codec.encode(KNOWN[1]), (AT_ONCE + 3, 1)), progress=steps.append)
-    assert steps == [AT_ONCE, 3]
+    codec.decode(np.tile(codec.encode(KNOWN[1]), (AT_ONCE["cpu"] + 3, 1)), progress=steps.append)
+    assert steps == [AT_ONCE["cpu"], 3]
 
 
 def test_loading_what_is_no_model(tmp_path):

@@ -1,5 +1,6 @@
 """Field -> crystal: proven on true fields before any network, and by the literal path."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from nesf import testing
 from nesf.config import FAST, PAPER
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.decoding import EstimationSettings, estimate
-from nesf.decoding.start import start_grid
+from nesf.decoding.start import StartGrids
 from nesf.elements import Vocabulary
 from nesf.errors import NesfError
 from nesf.fields import TrueField
@@ -30,12 +31,15 @@ both_regions = pytest.mark.parametrize("region", [IN_BOX, IN_CELL], ids=["traini
 
 @dataclass
 class Altered:
-    """A true field with something wrong about it: its cells, or its displacements."""
+    """A true field with something wrong about it: its cells, its displacements, or some of its values."""
 
     truth: TrueField
     cells: Tensor
     lost: tuple[int, ...] = ()
     noise: float = 0.0
+    reach: float = 1.0
+    spoilt: Callable[[Tensor, Tensor], Tensor] | None = None
+    value: float = torch.nan
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -45,10 +49,16 @@ class Altered:
         # Noise that is a smooth function of place, as a network's is: the field stays deterministic.
         wave = self.noise * (7 * points.roll(1, 1) + 3 * points).sin()
         lost = torch.isin(owner, torch.tensor(self.lost, dtype=torch.long)).unsqueeze(1)
-        return torch.where(lost, 5.0, self.truth.displacement(points, owner) + wave)
+        steps = torch.where(lost, 5.0, self.reach * self.truth.displacement(points, owner) + wave)
+        return self._said(steps, points, owner)
 
     def species_logits(self, points: Tensor, owner: Tensor) -> Tensor:
-        return self.truth.species_logits(points, owner)
+        return self._said(self.truth.species_logits(points, owner), points, owner)
+
+    def _said(self, values: Tensor, points: Tensor, owner: Tensor) -> Tensor:
+        if self.spoilt is None:
+            return values
+        return torch.where(self.spoilt(points, owner).unsqueeze(1), self.value, values)
 
 
 def altered(crystals, **changes) -> Altered:
@@ -220,7 +230,7 @@ def test_the_training_box_must_be_given():
 def test_particles_start_within_reach_of_every_atom(crystal):
     atoms = CrystalBatch.from_crystals([crystal]).cart
     for how in (IN_CELL, IN_BOX):
-        grid = start_grid(TrueField.of([crystal]).cells[0], how, BOX)
+        grid, _ = StartGrids(TrueField.of([crystal]).cells, how, BOX).points(torch.tensor([0]))
         # At least min_particles of a grid of 0.5 Å lie in a ball of 1 Å, all of it inside the margin.
         assert ((grid.unsqueeze(1) - atoms).norm(dim=2) < 1.0).sum(0).min() >= how.min_particles
-    assert len(start_grid(torch.eye(3), IN_BOX, BOX)) == 17**3
+    assert StartGrids(torch.eye(3).unsqueeze(0), IN_BOX, BOX).counts.tolist() == [17**3]

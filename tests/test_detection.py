@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from nesf.crystal import Crystal
 from nesf.decoding import EstimationSettings
 from nesf.decoding.detection import detect
+from nesf.decoding.particles import Particles
 from nesf.decoding.reference import majority_vote, non_maximum_suppression
 from nesf.decoding.species import vote
 from nesf.fields import TrueField
@@ -23,10 +26,16 @@ def cloud(place, count: int, spread: float = 0.1) -> Tensor:
     return torch.tensor(place) + steps
 
 
+def particles(points: Tensor, scores: Tensor, owner: Tensor | None = None) -> Particles:
+    """Particles of one crystal, or of several, each of them counting once."""
+    whose = torch.zeros(len(points), dtype=torch.long) if owner is None else owner
+    return Particles(points, whose, torch.ones_like(whose), scores)
+
+
 def suppress(points: Tensor, scores: Tensor, how: EstimationSettings) -> Tensor:
     """Both forms of the suppression, which must agree."""
     literal = non_maximum_suppression(points, scores, how)
-    batched, owner = detect(points, scores, torch.zeros(len(points), dtype=torch.long), how)
+    batched, owner = detect(particles(points, scores), how)
     torch.testing.assert_close(batched, literal)
     assert owner.tolist() == [0] * len(batched)
     return literal
@@ -66,9 +75,68 @@ def test_an_atom_is_the_best_particle_or_the_weighted_mean():
 
 def test_particles_far_from_any_atom_are_dropped():
     points, scores = cloud((0.0, 0.0, 0.0), 12), torch.linspace(0.855, 0.965, 12)
-    owner = torch.zeros(12, dtype=torch.long)
-    assert len(detect(points, scores, owner, replace(HOW, min_particles=5))[0]) == 1
-    assert len(detect(points, scores, owner, replace(HOW, min_particles=6))[0]) == 0
+    assert len(detect(particles(points, scores), replace(HOW, min_particles=5))[0]) == 1
+    assert len(detect(particles(points, scores), replace(HOW, min_particles=6))[0]) == 0
+
+
+def swarm(seed: int, n: int) -> Particles:
+    """Particles of up to four crystals, neither the first ones nor all of them; many places and scores are equal."""
+    random = torch.Generator().manual_seed(seed)
+    owner = torch.tensor([2, 3, 7, 11])[torch.randint(4, (n,), generator=random)].sort().values
+    # On a grid of an eighth of the radius 0.5 distances are exact, so that some are just the radius.
+    points = torch.randint(-12, 12, (n, 3), generator=random) / 16
+    scores = torch.randint(1, 12, (n,), generator=random) / 10
+    return Particles(points, owner, torch.randint(1, 6, (n,), generator=random), scores)
+
+
+def one_by_one(some: Particles, how: EstimationSettings) -> tuple[Tensor, Tensor]:
+    """What the literal suppression finds, crystal by crystal, where each particle stands as often as it counts."""
+    atoms, owner = [some.points[:0]], [some.owner[:0]]
+    for crystal in some.owner.unique():
+        own = ((some.owner == crystal) & (some.scores <= how.score_threshold)).nonzero().squeeze(1)
+        own = own.repeat_interleave(some.weight[own])
+        atoms.append(non_maximum_suppression(some.points[own], some.scores[own], how))
+        owner.append(crystal.repeat(len(atoms[-1])))
+    return torch.cat(atoms), torch.cat(owner)
+
+
+many_swarms = given(st.integers(0, 2**31), st.integers(0, 120), st.integers(1, 12), st.sampled_from([0.25, 0.5, 1.0]))
+
+
+@settings(max_examples=60)
+@many_swarms
+def test_many_crystals_at_once_are_as_each_by_itself(seed, n, least, radius):
+    some = swarm(seed, n)
+    single = Particles(some.points, some.owner, torch.ones_like(some.weight), some.scores)
+    for swarm_ in (some, single):
+        how = replace(HOW, min_particles=least, radius=radius)
+        (atoms, owner), (expected, whose) = detect(swarm_, how), one_by_one(swarm_, how)
+        assert atoms.equal(expected)
+        assert owner.equal(whose)
+        how = replace(how, refine="weighted")
+        (atoms, owner), (expected, whose) = detect(swarm_, how), one_by_one(swarm_, how)
+        torch.testing.assert_close(atoms, expected, rtol=0, atol=1e-5)
+        assert owner.equal(whose)
+
+
+def test_any_number_of_particles_may_be_close_to_each_other():
+    # All pairs of them would take 200 GB.
+    points = torch.rand(160_000, 3, generator=torch.Generator().manual_seed(0)) / 4
+    atoms, owner = detect(particles(points, torch.linspace(0.1, 0.5, len(points))), HOW)
+    assert atoms.equal(points[:1])
+    assert owner.tolist() == [0]
+
+
+def test_particles_that_are_nowhere_are_no_atom():
+    nowhere = torch.tensor([torch.nan, torch.inf, -torch.inf]).repeat_interleave(12).unsqueeze(1).expand(-1, 3)
+    points = torch.cat((nowhere, cloud((0.0, 0.0, 0.0), 12)))
+    scores = torch.cat((torch.full((36,), torch.inf), torch.full((12,), 0.1)))
+    for refine in ("best", "weighted"):
+        atoms, _ = detect(particles(points, scores), replace(HOW, refine=refine))
+        assert len(atoms) == 1
+        assert atoms.isfinite().all()
+    assert [len(found) for found in detect(particles(nowhere, scores[:36]), HOW)] == [0, 0]
+    assert [len(found) for found in detect(particles(points[:0], scores[:0]), HOW)] == [0, 0]
 
 
 @pytest.mark.parametrize(

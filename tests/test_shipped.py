@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import nesf
+from nesf.bench.agreement import agreement_of
 from nesf.cli import main
 from nesf.codec import Codec
+from nesf.config import FAST
 from nesf.crystal import Crystal
 from nesf.data import load_dataset
+from nesf.decoding import EstimationSettings
+from nesf.decoding.estimate import PARTICLES_AT_ONCE
 from nesf.evaluation import evaluate
 from nesf.metrics import COLUMNS, published
 
@@ -52,6 +57,47 @@ def test_the_literal_path_agrees_on_real_crystals(model, shared_data):
     fast, slow = model.reconstruct(crystals), model.reconstruct(crystals, literal=True)
     assert [one.formula for one in fast] == [one.formula for one in slow]
     assert [len(one) for one in fast] == [len(one) for one in slow]
+
+
+def with_estimation(model: Codec, how: EstimationSettings) -> Codec:
+    """The same weights, decoded otherwise."""
+    return Codec(model.model, replace(model.card, config=replace(model.card.config, estimation=how)))
+
+
+@pytest.fixture(scope="module")
+def fast(model) -> Codec:
+    """The shipped weights with the estimation of preset fast."""
+    return with_estimation(model, FAST.estimation)
+
+
+@pytest.fixture(scope="module")
+def covered(model) -> list[Crystal]:
+    """The textbook crystals that the model takes."""
+    return [crystal for crystal in load_dataset("textbook").crystals if model.refusal(crystal) is None]
+
+
+def test_the_fast_preset_finds_in_real_crystals_what_the_literal_path_finds(fast, shared_data):
+    crystals = load_dataset(shared_data / "lcs6a_val.parquet").crystals[::12]
+    agreement = agreement_of(fast.reconstruct(crystals), fast.reconstruct(crystals, literal=True))
+    assert agreement.crystals == agreement.compared == 24
+    assert agreement.different == ()
+
+
+def test_quick_votes_elect_whom_all_votes_elect(fast, covered):
+    every_vote = with_estimation(fast, replace(FAST.estimation, quick_votes=False))
+    quick, slow = fast.reconstruct(covered), every_vote.reconstruct(covered)
+    assert [one.numbers.tolist() for one in quick] == [one.numbers.tolist() for one in slow]
+
+
+def test_a_crystal_does_not_see_those_that_are_decoded_beside_it(fast, covered, monkeypatch):
+    # The sums in a product of matrices may be taken in another order, so the last digits are free.
+    z = fast.encode(covered)
+    together = fast.decode(z)
+    turned = fast.decode(z[::-1].copy())[::-1]
+    assert agreement_of(together, turned).different == ()
+    monkeypatch.setitem(PARTICLES_AT_ONCE, "cpu", 10_000)
+    assert agreement_of(together, fast.decode(z)).different == ()
+    assert agreement_of(together, [fast.decode(one) for one in z]).different == ()
 
 
 def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path, root: Path):

@@ -162,7 +162,7 @@ def test_reports_say_what_happened():
 
 def test_a_seed_repeats_a_training_bit_for_bit():
     runs = [trainer(), trainer(), trainer(replace(QUICK, seed=1))]
-    reports = [[replace(r, seconds=0.0) for r in run.run()] for run in runs]
+    reports = [[replace(r, seconds=0.0, training_seconds=0.0) for r in run.run()] for run in runs]
     assert reports[0] == reports[1] != reports[2]
     assert same(state(runs[0]), state(runs[1]))
     assert not same(state(runs[0]), state(runs[2]))
@@ -171,7 +171,7 @@ def test_a_seed_repeats_a_training_bit_for_bit():
 @pytest.mark.parametrize("stop", [1, 3])
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, stop):
     whole = trainer()
-    rest = [replace(r, seconds=0.0) for r in whole.run()][stop:]
+    rest = [replace(r, seconds=0.0, training_seconds=0.0) for r in whole.run()][stop:]
 
     first = trainer()
     for report in first.run():
@@ -184,7 +184,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, stop):
     torch.manual_seed(12345)  # a new process is in another state
     checkpoint.restore(tmp_path / "checkpoint.safetensors", second)
     assert (second.epoch, second.best, second.seconds) == (stop, first.best, first.seconds)
-    assert [replace(r, seconds=0.0) for r in second.run()] == rest
+    assert [replace(r, seconds=0.0, training_seconds=0.0) for r in second.run()] == rest
     assert same(state(second), state(whole))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,12 +20,13 @@ from nesf.io.structures import Kind, from_any, kind_of, to_kind
 from nesf.model import Autoencoder, NeuralField
 from nesf.model.precision import computes_bfloat16
 
+T = TypeVar("T")
 Progress = Callable[[int], None]
 
 # A predicted cell may be this many times as long as the longest that the model was trained on.
 FARTHEST = 2.0
 # Crystals encoded, and handed to the estimation, together.
-AT_ONCE = 512
+AT_ONCE = {"cpu": 512, "cuda": 8192}
 _SHIPPED = "shipped"
 
 
@@ -104,7 +105,7 @@ class Codec:
         for crystal in crystals:
             if (reason := self.refusal(crystal)) is not None:
                 raise NesfError(f"The model {self.card.name} cannot take {crystal.id!r}: {reason}")
-        latents = [self._encode(part) for part in _parts(crystals)]
+        latents = [self._encode(part) for part in self._parts(crystals)]
         z = torch.cat(latents).cpu().numpy() if latents else np.zeros((0, self.latent), np.float32)
         return z[0] if single else z
 
@@ -141,10 +142,10 @@ class Codec:
         if len(names) != len(latents):
             raise NesfError(f"{len(latents)} latent vectors were given with {len(names)} ids.")
         found: list[Crystal | Failure] = []
-        for i in range(0, len(names), AT_ONCE):
-            found += self._decode(latents[i : i + AT_ONCE], names[i : i + AT_ONCE], literal)
+        for part in self._parts(range(len(names))):
+            found += self._decode(latents[part[0] : part[-1] + 1], names[part[0] : part[-1] + 1], literal)
             if progress is not None:
-                progress(min(AT_ONCE, len(names) - i))
+                progress(len(part))
         structures = [one if isinstance(one, Failure) else to_kind(one, kind) for one in found]
         return structures[0] if single else structures
 
@@ -171,8 +172,7 @@ class Codec:
         kinds = [kind_of(one) or "crystal" for one in given]
         crystals = [from_any(one) for one in given]
         found: list[Any] = []
-        for i in range(0, len(crystals), AT_ONCE):
-            part = crystals[i : i + AT_ONCE]
+        for part in self._parts(crystals):
             found += self._reconstruct(part, literal)
             if progress is not None:
                 progress(len(part))
@@ -193,6 +193,11 @@ class Codec:
             found |= dict(zip(taken, decoded, strict=True))
         return [found[i] for i in range(len(crystals))]
 
+    def _parts(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        size = AT_ONCE.get(self.device.type, AT_ONCE["cpu"])
+        for i in range(0, len(items), size):
+            yield items[i : i + size]
+
     def _latents(self, z: ArrayLike) -> tuple[Tensor, bool]:
         values = torch.tensor(np.asarray(z, dtype=np.float32), device=self.device)
         if values.ndim not in (1, 2) or values.shape[-1] != self.latent:
@@ -201,8 +206,3 @@ class Codec:
         if not bool(values.isfinite().all()):
             raise NesfError("A latent vector holds a value that is not a finite number.")
         return values.reshape(-1, self.latent), values.ndim == 1
-
-
-def _parts(crystals: Sequence[Crystal]) -> Iterator[Sequence[Crystal]]:
-    for i in range(0, len(crystals), AT_ONCE):
-        yield crystals[i : i + AT_ONCE]

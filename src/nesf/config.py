@@ -62,12 +62,12 @@ RELEASED = Config(
 FAST = Config(
     network=NetworkSettings(dropout=0.0, mix_activation=False, query_at_last=False, angle_head="hurdle"),
     sampling=SamplingSettings(
-        position_global=GlobalSampling(per_crystal=64),
-        position_local=LocalSampling(0.3, 1.2, 0.15, per_crystal=128),
-        species_local=LocalSampling(0.1, 0.6, 0.05, per_crystal=64),
+        position_global=GlobalSampling(per_crystal=48),
+        position_local=LocalSampling(0.3, 1.2, 0.15, per_crystal=96),
+        species_local=LocalSampling(0.1, 0.6, 0.05, per_crystal=48),
     ),
     training=TrainingSettings(
-        epochs=400,
+        epochs=225,
         learning_rate=3e-3,
         schedule="one-cycle",
         permute_elements=0.7,

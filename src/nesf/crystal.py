@@ -167,7 +167,8 @@ class CrystalBatch:
     Attributes:
         numbers: (n_atoms,) atomic numbers of all crystals, one crystal after the other.
         cart: (n_atoms, 3) Cartesian positions in angstrom, float32.
-        counts: (n_crystals,) atoms of each crystal.
+        counts: (n_crystals,) atoms of each crystal; always on the CPU, because they shape arrays, and to read them
+            from a GPU would wait for all that it has to do before.
         cells: (n_crystals, 3, 3) lattice vectors as rows in angstrom, float32.
     """
 
@@ -184,7 +185,7 @@ class CrystalBatch:
         return cls(
             torch.from_numpy(np.concatenate([c.numbers for c in crystals])).to(device),
             torch.from_numpy(np.concatenate([c.cart for c in crystals])).float().to(device),
-            torch.tensor([len(c) for c in crystals], device=device),
+            torch.tensor([len(c) for c in crystals]),
             torch.from_numpy(np.stack([c.cell for c in crystals])).float().to(device),
         )
 
@@ -199,8 +200,7 @@ class CrystalBatch:
     @property
     def owner(self) -> Int[Tensor, " n_atoms"]:
         """Index of the crystal that each atom belongs to, ascending."""
-        index = torch.arange(len(self.counts), device=self.device)
-        return index.repeat_interleave(self.counts, output_size=len(self.numbers))
+        return self._on_device(torch.arange(len(self)).repeat_interleave(self.counts))
 
     def parameters(self) -> tuple[Float[Tensor, "n_crystals 3"], Float[Tensor, "n_crystals 3"]]:
         """Lengths (angstrom) and angles (radians) of all cells."""
@@ -210,25 +210,24 @@ class CrystalBatch:
         """Positions (angstrom; infinity where there is no atom) and atomic numbers (0 there) as rectangles."""
         most = int(self.counts.max())
         starts = self.counts.cumsum(0) - self.counts
-        owner = self.owner
-        slot = torch.arange(len(owner), device=self.device) - starts[owner]
-        cart = self.cart.new_full((len(self), most, 3), torch.inf)
-        numbers = self.numbers.new_zeros((len(self), most))
-        cart[owner, slot] = self.cart
-        numbers[owner, slot] = self.numbers
-        return cart, numbers
+        rectangle = torch.arange(most) < self.counts.unsqueeze(1)
+        place = self._on_device(torch.where(rectangle, starts.unsqueeze(1) + torch.arange(most), 0))
+        exists = self._on_device(rectangle)
+        cart = torch.where(exists.unsqueeze(2), self.cart[place], torch.inf)
+        return cart, torch.where(exists, self.numbers[place], 0)
 
     def select(self, index: Int[Tensor, " chosen"]) -> "CrystalBatch":
-        """The chosen crystals, in the order of ``index``."""
+        """The chosen crystals, in the order of ``index``, which is wanted on the CPU like ``counts``."""
         counts = self.counts[index]
-        starts = (self.counts.cumsum(0) - self.counts)[index]
-        total = int(counts.sum())
-        first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=total)
-        atoms = torch.arange(total, device=self.device) - first
-        atoms = atoms + starts.repeat_interleave(counts, output_size=total)
-        return CrystalBatch(self.numbers[atoms], self.cart[atoms], counts, self.cells[index])
+        first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        starts = (self.counts.cumsum(0) - self.counts)[index].repeat_interleave(counts)
+        atoms = self._on_device(torch.arange(len(starts)) - first + starts)
+        return CrystalBatch(self.numbers[atoms], self.cart[atoms], counts, self.cells[self._on_device(index)])
+
+    def _on_device(self, index: Tensor) -> Tensor:
+        return index.to(self.device, non_blocking=True)
 
     def chunks(self, size: int) -> Iterator["CrystalBatch"]:
         """Successive batches of at most ``size`` crystals."""
-        for index in torch.arange(len(self), device=self.device).split(size):
+        for index in torch.arange(len(self)).split(size):
             yield self.select(index)

@@ -82,11 +82,12 @@ class Vocabulary:
         return [symbol(z) for z in sorted({int(z) for z in numbers} - set(self.numbers))]
 
     def class_of(self, numbers: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
-        """Class index of each atomic number; raises NesfError if one is unknown."""
+        """Class index of each atomic number; raises NesfError if one is unknown, -1 for such a one on a GPU."""
         table = torch.full((MAX_NUMBER + 1,), -1, dtype=torch.long)
         table[torch.tensor(self.numbers)] = torch.arange(len(self.numbers))
         classes = table.to(numbers.device)[numbers]
-        if bool((classes < 0).any()):
+        # To ask a GPU would wait for all that it has to do; what is sent there has been checked.
+        if classes.device.type == "cpu" and bool((classes < 0).any()):
             raise NesfError(f"Elements outside the vocabulary: {', '.join(self.unknown(numbers.flatten().tolist()))}.")
         return classes
 

@@ -70,6 +70,25 @@ def growth(series: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def learning_curve(minutes: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
+    """Errors during a training, each as a multiple of the error to be reached.
+
+    Args:
+        minutes: when the model was measured.
+        errors: by name of the metric, what was measured then, divided by what is to be reached.
+    """
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, values in errors.items():
+        axes.semilogy(minutes, values, marker="o", markersize=3, linewidth=1.2, label=name)
+    axes.axhline(1.0, color="0.4", linewidth=1.0, linestyle="--")
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("error / error to be reached")
+    axes.grid(which="major", color="0.9")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def draw(axes: Axes, crystal: Crystal) -> None:
     """Draw the cell and the atoms listed in it, near ones over far ones, each with its symbol."""
     for start, end in _edges(crystal.cell):

@@ -18,9 +18,10 @@ from nesf.data.augmentation import ElementPermutation
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
+from nesf.memory import keep_freed_memory
 from nesf.model import Autoencoder
 from nesf.training import EpochReport, Trainer, checkpoint
-from nesf.training.memory import keep_freed_memory
+from nesf.training.team import ALONE, Team, own_device
 
 Report = Callable[[EpochReport], None]
 
@@ -84,15 +85,23 @@ class Run:
         train: training data; all of it must be in memory.
         validation: validation data; without it, the last weights are kept.
         resume: whether the folder may hold a run already, which then goes on from its checkpoint, if it has one.
+        team: the processes that train together; only the first of them writes into the folder.
 
     Attributes:
         left_out: validation crystals with elements that the training data lacks.
     """
 
     def __init__(
-        self, folder: Path, setup: Setup, train: Dataset, validation: Dataset | None, *, resume: bool = False
+        self,
+        folder: Path,
+        setup: Setup,
+        train: Dataset,
+        validation: Dataset | None,
+        *,
+        resume: bool = False,
+        team: Team = ALONE,
     ) -> None:
-        if not resume:
+        if not resume and team.leads:
             check_free(folder)
         if len(train.crystals) < 2:
             raise NesfError(f"{train.name} holds one crystal; training needs at least two.")
@@ -101,7 +110,7 @@ class Run:
         self.domain = Domain.of(train.crystals)
         self.left_out: list[Failure] = []
         torch.manual_seed(setup.config.training.seed)
-        model = Autoencoder(setup.config.network, self.domain.vocabulary).to(_device())
+        model = Autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device
         known = self._known(validation.crystals) if validation is not None else []
         share = setup.config.training.permute_elements
@@ -114,13 +123,15 @@ class Run:
             setup.config.training,
             box=(self.domain.atoms_lower, self.domain.atoms_upper),
             augmentation=ElementPermutation(self.domain.vocabulary, share) if share else None,
+            team=team,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / CHECKPOINT).exists():
+        if resume and (folder / CHECKPOINT).exists():
             checkpoint.restore(folder / CHECKPOINT, self.trainer)
-        else:
-            (folder / LOG).unlink(missing_ok=True)
-        setup.write(folder)
+        if team.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.trainer.epoch == 0:
+                (folder / LOG).unlink(missing_ok=True)
+            setup.write(folder)
 
     def _known(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
         known = []
@@ -133,18 +144,24 @@ class Run:
                 known.append(crystal)
         return known
 
-    def train(self, report: Report) -> weights.Card:
-        """Train to the end, saving on the way; an interruption loses the epoch it falls into and no more."""
+    def train(self, report: Report) -> weights.Card | None:
+        """Train to the end, saving on the way; an interruption loses the epoch it falls into and no more.
+
+        Returns:
+            The card of the model kept; None in the processes that do not lead.
+        """
         keep_freed_memory()
         last = self.setup.config.training.keep == "last" or self.trainer.validation is None
         for epoch in self.trainer.run():
+            if not self.trainer.team.leads:
+                continue
             done = epoch.epoch == self.setup.config.training.epochs
             if epoch.improved or (last and done):
                 self._save_model(epoch)
             checkpoint.save(self.folder / CHECKPOINT, self.trainer)
             self._log(epoch)
             report(epoch)
-        return self._finish()
+        return self._finish() if self.trainer.team.leads else None
 
     def _save_model(self, epoch: EpochReport) -> None:
         training = {
@@ -181,7 +198,3 @@ def hardware(device: torch.device) -> str:
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         name = names[0] if names else name
     return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores"
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

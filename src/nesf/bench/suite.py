@@ -20,8 +20,8 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal
 from nesf.data import Dataset
 from nesf.errors import NesfError
+from nesf.memory import keep_freed_memory
 from nesf.runs import hardware
-from nesf.training.memory import keep_freed_memory
 
 SEED = 0
 """Of the choice and order of crystals, of weights and of noise in the trainings that are timed."""
@@ -125,6 +125,8 @@ def measure(codec: Codec, data: Dataset, train: Dataset, effort: Effort, note: C
     if not taken:
         reason = codec.refusal(data.crystals[0])
         raise NesfError(f"The model {codec.card.name} takes no crystal of {data.name}; the first: {reason}")
+    # As the commands do it; the references gain by it as well.
+    keep_freed_memory()
     gauge = MemoryGauge(codec.device)
     note(STAGES[0])
     peak = measure_peak(codec.device, quick=effort.name == "quick")
@@ -133,8 +135,6 @@ def measure(codec: Codec, data: Dataset, train: Dataset, effort: Effort, note: C
     note(STAGES[2])
     series = growth(codec, taken, effort)
     note(STAGES[3])
-    # As a training run does it; not before, because decoding is timed as it runs on its own.
-    keep_freed_memory()
     trained = training_speed(train.crystals, codec.device, effort, gauge)
     return Report(
         effort,

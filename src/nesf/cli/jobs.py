@@ -15,6 +15,7 @@ from nesf.codec import Codec
 from nesf.errors import NesfError
 from nesf.io.export import write_left_out
 from nesf.jobs import Job
+from nesf.memory import keep_freed_memory
 
 T = TypeVar("T")
 Work = Callable[[T, Callable[[int], None]], tuple[pa.Table, Mapping[str, Any] | None]]
@@ -35,6 +36,7 @@ def begin(folder: Path, command: str, codec: Codec, stamp: str, **options: Any) 
         stamp: what tells the input from another one.
         options: whatever else the results depend on.
     """
+    keep_freed_memory()
     card = codec.card.to_dict()
     model = [codec.fingerprint, card["config"], card["domain"]]
     digest = sha256(json.dumps([model, options], sort_keys=True, default=str).encode()).hexdigest()

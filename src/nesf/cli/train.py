@@ -16,6 +16,7 @@ from nesf.errors import NesfError
 from nesf.model import NetworkSettings
 from nesf.runs import Run, Setup, check_free, describe
 from nesf.training import EpochReport, LossSettings, SamplingSettings, TrainingSettings
+from nesf.training.team import Team, own_device, teamwork
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -44,6 +45,7 @@ def train(arguments: Sequence[str]) -> None:
         """Train a model; every value of the preset's configuration can be changed.
 
         Log, checkpoint and model are written to the run's folder, which is then a MODEL for the other commands.
+        Several processes, GPUs or machines train together by torchrun: torchrun --nproc-per-node 2 -m nesf train ...
 
         Args:
             data: training data: a Parquet table, any other readable file or folder, or textbook (embedded).
@@ -65,7 +67,15 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def _train(data: str, val: str | None, folder: Path, preset: Preset, config: Config, earlier: Setup | None) -> None:
-    if earlier is None:
+    with teamwork(own_device()) as team:
+        notes.quiet = not team.leads
+        _train_together(team, data, val, folder, preset, config, earlier)
+
+
+def _train_together(
+    team: Team, data: str, val: str | None, folder: Path, preset: Preset, config: Config, earlier: Setup | None
+) -> None:
+    if earlier is None and team.leads:
         check_free(folder)
     training = load_dataset(data)
     validation = load_dataset(val) if val is not None else None
@@ -73,32 +83,35 @@ def _train(data: str, val: str | None, folder: Path, preset: Preset, config: Con
     setup = Setup(preset, config, describe(training, validation))
     if earlier is not None and earlier.data != setup.data:
         raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}).")
-    run = Run(folder, setup, training, validation, resume=earlier is not None)
+    run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)
     note_failures(run.left_out, "validation crystals have elements that the training data lacks and are left out")
     crystals, epochs = len(training.crystals), config.training.epochs
-    notes.print(f"{crystals} crystals, preset {preset}, {epochs} epochs; run folder {folder}", markup=False)
+    processes = f"; {team.size} processes" if team.size > 1 else ""
+    notes.print(f"{crystals} crystals, preset {preset}, {epochs} epochs; run folder {folder}{processes}", markup=False)
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[state]}"), console=notes) as bar:
         task = bar.add_task("", total=epochs, completed=run.trainer.epoch, state="")
 
         def report(epoch: EpochReport) -> None:
-            bar.update(task, completed=epoch.epoch, state=_state(epoch, crystals, run.trainer.best))
+            bar.update(task, completed=epoch.epoch, state=_state(epoch, run.trainer.best))
 
         try:
             card = run.train(report)
         except KeyboardInterrupt:
             options = f" --val {val}" if val else ""
             raise NesfError(f"Interrupted; go on with: nesf train {data}{options} --resume {folder}.") from None
-    minutes = card.training["minutes"]
-    notes.print(f"Kept the weights of epoch {card.training['epoch']}, after {minutes} minutes: {folder}", markup=False)
+    if card is not None:
+        minutes = card.training["minutes"]
+        kept = f"Kept the weights of epoch {card.training['epoch']}, after {minutes} minutes: {folder}"
+        notes.print(kept, markup=False)
 
 
-def _state(epoch: EpochReport, crystals: int, best: float) -> str:
-    speed = crystals * epoch.epoch / epoch.seconds
+def _state(epoch: EpochReport, best: float) -> str:
     shown = f"loss {epoch.train['total']:.3f}"
     if best < float("inf"):
         shown += f", best validation {best:.3f}"
-    return f"{shown}, {speed:.0f} crystals/s"
+    speed, asked = (count / epoch.training_seconds for count in (epoch.crystals, epoch.queries))
+    return f"{shown}, {speed:,.0f} crystals/s, {asked:,.0f} queries/s"
 
 
 def _option(words: Sequence[str], name: str) -> str | None:

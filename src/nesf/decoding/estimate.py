@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,6 +75,8 @@ def estimate(
             found.append(Failure(name, problems[i]))
         elif start == end:
             found.append(Failure(name, "No atom was found in the field."))
+        elif not np.isfinite(points[start:end]).all():
+            found.append(Failure(name, "The field leads particles to no place."))
         else:
             found.append(Crystal(name, numbers[start:end], points[start:end], matrices[i]))
     return found
@@ -92,7 +95,8 @@ def _together(
     draft: StructureField | None,
 ) -> Iterator[_Atoms]:
     grids = StartGrids(field.cells, settings, box)
-    for chosen in _groups(fine, grids.counts, PARTICLES_AT_ONCE[grids.counts.device.type]):
+    most = PARTICLES_AT_ONCE.get(grids.counts.device.type, PARTICLES_AT_ONCE["cpu"])
+    for chosen in _groups(fine, grids.counts, most):
         particles = move(field, grids, chosen, settings, draft)
         atoms, whose = detect(particles, settings)
         yield _Atoms(atoms, whose, vote(field, atoms, whose, settings, draft))

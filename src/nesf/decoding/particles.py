@@ -84,7 +84,8 @@ def move(
     if settings.merge == 0:
         return _one_by_one(field, start, settings)
     every = torch.arange(len(start), device=start.owner.device)
-    particles = start.stepped(every, _first_steps(draft or field, start, grids.neighbours(chosen), settings))
+    first = field if draft is None or settings.draft_above == torch.inf else draft
+    particles = start.stepped(every, _first_steps(first, start, grids.neighbours(chosen), settings))
     origin = every  # which particle each of those that started has become
     for iteration in range(settings.iterations):
         if iteration > 0:
@@ -121,7 +122,7 @@ def _one_by_one(field: StructureField, particles: Particles, settings: Estimatio
 
 def displacement(field: StructureField, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
     """The position field at any number of points, in bounded memory."""
-    size = _AT_ONCE[points.device.type]
+    size = _AT_ONCE.get(points.device.type, _AT_ONCE["cpu"])
     if len(points) <= size:
         return field.displacement(points, owner).float()
     chunks = zip(points.split(size), owner.split(size), strict=True)
@@ -151,7 +152,8 @@ def _first_steps(
     for corner in corners[1:]:
         place = landing.index_select(0, corner)
         lowest, highest = torch.minimum(lowest, place), torch.maximum(highest, place)
-    open_question = ((highest - lowest).amax(1) > settings.coarse).nonzero().squeeze(1)
+    # Said this way, a landing that is not a number leaves the question open, too.
+    open_question = (~((highest - lowest).amax(1) <= settings.coarse)).nonzero().squeeze(1)
     landing[between] = first
     unclear = between[open_question]
     landing[unclear] = points[unclear] + displacement(field, points[unclear], owner[unclear])
@@ -179,7 +181,8 @@ def _merged(particles: Particles, edge: float) -> tuple[Particles, Int[Tensor, "
 
     It is the one that stands for most already.
     """
-    cubes = (particles.points / edge).floor().clamp(-_FAR, _FAR).nan_to_num(0).long()
+    # What has no place is put where no particle is: it must not go on as one with those at the origin.
+    cubes = (particles.points / edge).floor().clamp(-_FAR, _FAR).nan_to_num(_FAR).long()
     place = (cubes[:, 0] * _MIX[0] + cubes[:, 1] * _MIX[1] + cubes[:, 2] * _MIX[2]) >> 22
     key = particles.owner << 42 | place & ((1 << 42) - 1)
     groups, group = torch.unique(key, return_inverse=True)

@@ -40,7 +40,7 @@ def vote(
 
 def _named(field: StructureField, atoms: Tensor, owner: Tensor, grid: Tensor) -> Int[Tensor, "atoms votes"]:
     """The class that the field names at each point of a grid around each atom."""
-    at_once = max(1, _AT_ONCE[atoms.device.type] // len(grid))
+    at_once = max(1, _AT_ONCE.get(atoms.device.type, _AT_ONCE["cpu"]) // len(grid))
     named = []
     for some, whose in zip(atoms.split(at_once), owner.split(at_once), strict=True):
         points = (some.unsqueeze(1) + grid).reshape(-1, 3)

@@ -74,12 +74,23 @@ class Queries:
 
     def joined(self, other: "Queries") -> "Queries":
         """Both sets of queries, crystal by crystal."""
+        if self.per_crystal is not None and other.per_crystal is not None:
+            widths = (self.per_crystal, other.per_crystal)
+            points = [q.points.reshape(-1, width, 3) for q, width in zip((self, other), widths, strict=True)]
+            owners = [q.owner.reshape(-1, width) for q, width in zip((self, other), widths, strict=True)]
+            return Queries(torch.cat(points, 1).flatten(0, 1), torch.cat(owners, 1).flatten(), sum(widths))
         owner = torch.cat((self.owner, other.owner))
-        points = torch.cat((self.points, other.points))
         order = owner.argsort(stable=True)
-        same = self.per_crystal is not None and other.per_crystal is not None
-        total = (self.per_crystal or 0) + (other.per_crystal or 0) if same else None
-        return Queries(points[order], owner[order], total)
+        return Queries(torch.cat((self.points, other.points))[order], owner[order], None)
+
+    def of(self, start: int, stop: int) -> "Queries":
+        """The queries of crystals ``start`` to ``stop``, which are then counted from 0."""
+        if self.per_crystal is not None:
+            part = slice(start * self.per_crystal, stop * self.per_crystal)
+        else:
+            first, last = torch.searchsorted(self.owner, torch.tensor([start, stop], device=self.owner.device)).tolist()
+            part = slice(first, last)
+        return Queries(self.points[part], self.owner[part] - start, self.per_crystal)
 
 
 def global_queries(
@@ -121,9 +132,9 @@ def local_queries(batch: CrystalBatch, settings: LocalSampling, generator: torch
         source = generator or torch.Generator(batch.device).manual_seed(0)
         size = (len(batch), count)
         turn = torch.rand(len(batch), 1, generator=source, device=batch.device)
-        slot = torch.arange(count, device=batch.device) + (turn * batch.counts.unsqueeze(1)).long()
-        starts = (batch.counts.cumsum(0) - batch.counts).unsqueeze(1)
-        atom = starts + slot % batch.counts.unsqueeze(1)
+        counts = batch.counts.to(batch.device, non_blocking=True).unsqueeze(1)
+        slot = torch.arange(count, device=batch.device) + (turn * counts).long()
+        atom = counts.cumsum(0) - counts + slot % counts
         offset = torch.randint(len(grid), size, generator=source, device=batch.device)
         points = (batch.cart[atom] + grid[offset]).reshape(-1, 3)
         owner = torch.arange(len(batch), device=batch.device).repeat_interleave(count)

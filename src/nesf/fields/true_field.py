@@ -8,7 +8,10 @@ from torch import Tensor
 from nesf import lattice
 from nesf.crystal import Crystal, CrystalBatch
 from nesf.elements import Vocabulary
+from nesf.fields.sampling import Queries
 from nesf.shapes import Float, Int
+
+_FAR = 1e4
 
 
 class TrueField:
@@ -51,6 +54,17 @@ class TrueField:
             best = (points.unsqueeze(1) - self._atoms[owner]).square().sum(-1).argmin(-1)
             vector = self._atoms[owner, best] - points
         return vector, self._classes[owner, best]
+
+    def nearest_at(self, queries: Queries) -> tuple[Float[Tensor, "n 3"], Int[Tensor, " n"]]:
+        """``nearest`` at training queries, faster where all crystals have as many of them."""
+        if self.periodic or queries.per_crystal is None:
+            return self.nearest(queries.points, queries.owner)
+        # |a|^2 - 2 p.a is the squared distance but for |p|^2; atoms that do not exist are far away.
+        atoms = self._atoms.clamp(max=_FAR)
+        points = queries.points.reshape(-1, queries.per_crystal, 3)
+        squares = atoms.square().sum(2).unsqueeze(1)
+        best = torch.baddbmm(squares, points, atoms.transpose(1, 2), alpha=-2).argmin(2).flatten()
+        return self._atoms[queries.owner, best] - queries.points, self._classes[queries.owner, best]
 
     def displacement(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """From each point to its nearest atom, angstrom."""

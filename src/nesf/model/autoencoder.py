@@ -67,11 +67,11 @@ class NeuralField:
 
     def displacement(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """The position field f_p, angstrom."""
-        return self._model.position_field(self._shares[0][owner], points)
+        return self._model.position_field(self._shares[0].index_select(0, owner), points)
 
     def species_logits(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n classes"]:
         """The species field f_s: class scores."""
-        return self._model.species_field(self._shares[1][owner], points)
+        return self._model.species_field(self._shares[1].index_select(0, owner), points)
 
     def frozen(self, dtype: torch.dtype = torch.float32) -> FrozenField:
         """The same fields for many queries without gradients, computed in float32 or bfloat16.
@@ -95,7 +95,7 @@ class NeuralField:
 def _spread(share: Tensor, queries: Queries) -> Tensor:
     # Where all crystals have as many queries, the gradient of an expand is a plain sum, not a scatter.
     if queries.per_crystal is None:
-        return share[queries.owner]
+        return share.index_select(0, queries.owner)
     return share.unsqueeze(1).expand(-1, queries.per_crystal, -1).flatten(0, 1)
 
 

@@ -80,7 +80,7 @@ class FrozenDecoder:
     ) -> Float[Tensor, "n outputs"]:
         """Field values at points (angstrom) of the crystals that they belong to, given the latent shares of those."""
         output = points.new_empty((len(points), self._layers[-1].shape[1]))
-        size = _AT_ONCE[points.device.type]
+        size = _AT_ONCE.get(points.device.type, _AT_ONCE["cpu"])
         for start in range(0, len(points), size):
             part = slice(start, start + size)
             output[part] = self._some(share, points[part], owner[part])

@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, distributed, nn
 
 from nesf.shapes import Float
 
@@ -16,14 +18,47 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, input: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
-        """Normalise each column."""
+        """Normalise each column, in training by the rows of all processes together."""
         if not self.training or self.running_var is None or self.momentum is None:
             return super().forward(input)
+        if distributed.is_initialized() and distributed.get_world_size() > 1:
+            return self._together(input)
         before = (1 - self.momentum) * self.running_var
         output = super().forward(input)
         # A new tensor, not the old one changed: the backward pass still refers to that.
         self.running_var = self.running_var - (self.running_var - before) / len(input)
         return output
+
+    def _together(self, input: Tensor) -> Tensor:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        rows = input.float()
+        count = rows.new_full((1,), len(rows))
+        totals = _SumOverProcesses.apply(torch.cat((rows.sum(0), rows.square().sum(0), count)))
+        mean, square = (totals[:-1] / totals[-1]).chunk(2)
+        variance = (square - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            self.running_mean = self.running_mean.lerp(mean, self.momentum)
+            self.running_var = self.running_var.lerp(variance, self.momentum)
+        output = (rows - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return output.to(input.dtype)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
 
 
 def activated(width: int, *, norm: bool, dropout: float = 0.0) -> nn.Sequential:

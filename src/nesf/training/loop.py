@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from nesf.crystal import CrystalBatch
+from nesf.errors import NesfError
 from nesf.fields.grids import Box
 from nesf.model import Autoencoder
 from nesf.model.precision import autocast
-from nesf.training.losses import losses, targets
+from nesf.training.losses import Objective, losses, targets
 from nesf.training.schedule import learning_rate
 from nesf.training.settings import LossSettings, SamplingSettings, TrainingSettings
+from nesf.training.team import ALONE, Team
 
 Augmentation = Callable[[CrystalBatch, torch.Generator], CrystalBatch]
 
@@ -29,6 +32,9 @@ class EpochReport:
         train: mean unweighted losses over the epoch, and their weighted total.
         validation: the same on the validation data, where this epoch was validated.
         improved: whether the validation loss is the best so far.
+        crystals: crystals seen in this epoch, by all processes together.
+        queries: points at which the fields were asked, likewise.
+        training_seconds: time that this epoch took, without validation.
     """
 
     epoch: int
@@ -37,6 +43,9 @@ class EpochReport:
     train: dict[str, float]
     validation: dict[str, float] | None
     improved: bool
+    crystals: int
+    queries: int
+    training_seconds: float
 
 
 class Trainer:
@@ -54,6 +63,7 @@ class Trainer:
         settings: the optimisation.
         box: box of the training atoms, angstrom, for the paper's global grid.
         augmentation: change of each training batch.
+        team: the processes that train together; each holds all data and takes its part of every batch.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class Trainer:
         *,
         box: Box | None = None,
         augmentation: Augmentation | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.model = model
         self.data = data
@@ -76,6 +87,14 @@ class Trainer:
         self.settings = settings
         self.box = box
         self.augmentation = augmentation
+        self.team = team
+        if settings.batch < 2 * team.size:
+            raise NesfError(
+                f"training.batch is {settings.batch}; {team.size} processes need at least two crystals each."
+            )
+        objective = Objective(model, loss)
+        # The statistics of the norms are those of all processes already, so no buffers need to be sent.
+        self.objective = DistributedDataParallel(objective, broadcast_buffers=False) if team.size > 1 else objective
         self.generator = torch.Generator(data.device).manual_seed(settings.seed)
         self.optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, fused=True)
         self.epoch = 0
@@ -84,15 +103,16 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in an epoch; a last batch of one crystal, which norms cannot take, is left out."""
+        """Optimiser steps in an epoch; a last batch too small for the norms, or for the team, is left out."""
         full, rest = divmod(len(self.data), self.settings.batch)
-        return max(1, full + (rest > 1))
+        return max(1, full + (rest > 1 and rest >= self.team.size))
 
     def run(self) -> Iterator[EpochReport]:
         """Train epoch by epoch until ``settings.epochs``; the caller saves what it needs in between."""
         while self.epoch < self.settings.epochs:
             start = time.perf_counter()
-            train, rate = self._train_epoch()
+            train, rate, queries = self._train_epoch()
+            taken = time.perf_counter() - start
             self.epoch += 1
             due = self.epoch % self.settings.validate_every == 0 or self.epoch == self.settings.epochs
             validation = self.validate() if due and self.validation is not None else None
@@ -100,36 +120,44 @@ class Trainer:
             if validation is not None and improved:
                 self.best = validation["total"]
             self.seconds += time.perf_counter() - start
-            yield EpochReport(self.epoch, self.seconds, rate, train, validation, improved)
+            seen = min(len(self.data), self.steps_per_epoch * self.settings.batch)
+            yield EpochReport(self.epoch, self.seconds, rate, train, validation, improved, seen, queries, taken)
 
-    def _train_epoch(self) -> tuple[dict[str, float], float]:
+    def _train_epoch(self) -> tuple[dict[str, float], float, int]:
         self.model.train()
-        order = torch.randperm(len(self.data), generator=self.generator, device=self.data.device)
+        # The one time in an epoch that the processor waits for a GPU is to read this order, and at the end the sums.
+        order = torch.randperm(len(self.data), generator=self.generator, device=self.data.device).cpu()
         sums: dict[str, Tensor] = {}
-        rate = 0.0
+        rate, queries = 0.0, 0
         for i, index in enumerate(order.split(self.settings.batch)[: self.steps_per_epoch]):
             step = self.epoch * self.steps_per_epoch + i
             rate = learning_rate(self.settings, step, self.steps_per_epoch)
             # Dropout knows only PyTorch's own generator: it is lent a state that resuming finds again.
             with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
-                torch.manual_seed((self.settings.seed << 32) + step)
-                parts = self._step(self.data.select(index), rate)
+                torch.manual_seed((self.settings.seed << 32) + step * self.team.size + self.team.rank)
+                parts, asked = self._step(self.data.select(index), rate)
+            queries += asked
             for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
-        return {name: float(value) / self.steps_per_epoch for name, value in sums.items()}, rate
+        means = self.team.total(torch.stack(list(sums.values()))) / self.steps_per_epoch
+        queries = int(self.team.total(torch.tensor(queries, device=means.device)))
+        return dict(zip(sums, means.tolist(), strict=True)), rate, queries
 
-    def _step(self, batch: CrystalBatch, rate: float) -> dict[str, Tensor]:
+    def _step(self, batch: CrystalBatch, rate: float) -> tuple[dict[str, Tensor], int]:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self.augmentation is not None:
             batch = self.augmentation(batch, self.generator)
-        wanted = targets(batch, self.model, self.sampling, self.box, self.generator)
+        wanted = targets(batch, self.model, self.sampling, self.box, self.generator, self.team)
+        if self.team.size > 1:
+            batch = batch.select(torch.arange(*self.team.part(len(batch))))
         with autocast(self.settings.precision, batch.device):
-            parts = losses(self.model, batch, wanted, self.loss)
+            parts = self.objective(batch, wanted)
         self.optimizer.zero_grad()
-        parts["total"].backward()
+        # Gradients are averaged over the team; what is wanted is the sum of its parts.
+        (parts["total"] * self.team.size).backward()
         self.optimizer.step()
-        return {name: value.detach() for name, value in parts.items()}
+        return {name: value.detach() for name, value in parts.items()}, wanted.count
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -1,0 +1,82 @@
+"""Several processes train as one would."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nesf import testing
+from nesf.io.table import write_table
+
+SMALL = [
+    *["--training.epochs", "4", "--training.batch", "6", "--training.validate-every", "2"],
+    *["--network.latent", "16", "--network.atom-position", "16", "16", "--network.atom-species", "16", "16"],
+    *["--network.atom-mix", "32", "--network.bottleneck", "32", "--network.lattice-head", "16"],
+    *["--network.position-field", "32", "16", "--network.species-field", "16"],
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    crystals = [c for i in range(3) for c in (x.renamed(f"{x.id}-{i}") for x in testing.known_crystals())][:15]
+    write_table(tmp_path / "data.parquet", crystals)
+    return tmp_path / "data.parquet"
+
+
+def trained(data, out, processes: int, *options: str) -> list[dict]:
+    """The log of a training by one process, or by several that torchrun starts."""
+    module = ["-m", "nesf", "train", str(data), "--val", str(data), "--out", str(out), *SMALL, *options]
+    start = [sys.executable]
+    if processes > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run([*start, *module], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("preset", "options"),
+    [
+        ("fast", ()),
+        ("paper", ("--network.dropout", "0")),  # as many queries as a crystal has atoms: unequal parts
+    ],
+)
+def test_two_processes_give_the_loss_curve_of_one(data, tmp_path, preset, options):
+    options = ("--preset", preset, "--training.precision", "float32", *options)
+    one = trained(data, tmp_path / "one", 1, *options)
+    two = trained(data, tmp_path / "two", 2, *options)
+    assert len(one) == len(two) == 4
+    for alone, together in zip(one, two, strict=True):
+        for losses in ("train", "validation"):
+            assert (alone[losses] is None) == (together[losses] is None)
+            if alone[losses] is not None:
+                values, others = ([epoch[losses][name] for name in alone[losses]] for epoch in (alone, together))
+                # The sums run in another order; Adam's first steps divide by the square root of tiny numbers.
+                np.testing.assert_allclose(others, values, rtol=2e-3)
+        assert (alone["crystals"], alone["queries"]) == (together["crystals"], together["queries"])
+    # A curve that hardly moves would agree by chance.
+    assert one[-1]["train"]["total"] < 0.9 * one[0]["train"]["total"]
+
+
+def test_a_team_goes_on_after_an_interruption(data, tmp_path):
+    trained(data, tmp_path / "run", 2, "--training.precision", "float32")
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    again = subprocess.run(
+        [
+            *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+            *["-m", "nesf", "train", str(data), "--val", str(data), "--resume", str(tmp_path / "run")],
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "run" / "log.jsonl").read_text() == log  # it was done
+
+
+def test_a_batch_must_be_large_enough_for_the_team(data, tmp_path):
+    with pytest.raises(AssertionError, match=r"training.batch is 3; 2 processes need at least two crystals each"):
+        trained(data, tmp_path / "run", 2, "--training.batch", "3")
