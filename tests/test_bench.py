@@ -232,7 +232,7 @@ def test_the_report_has_all_headline_numbers(values):
     numbers = [
         "decode_per_second",
         "decode_reference_per_second",
-        "decode_released_per_second",
+        "decode_literal_per_second",
         "encode_per_second",
         "train_per_second",
         "train_reference_per_second",

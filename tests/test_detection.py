@@ -130,12 +130,13 @@ def test_any_number_of_particles_may_be_close_to_each_other():
 def test_particles_that_are_nowhere_are_no_atom():
     nowhere = torch.tensor([torch.nan, torch.inf, -torch.inf]).repeat_interleave(12).unsqueeze(1).expand(-1, 3)
     points = torch.cat((nowhere, cloud((0.0, 0.0, 0.0), 12)))
-    scores = torch.cat((torch.full((36,), torch.inf), torch.full((12,), 0.1)))
-    for refine in ("best", "weighted"):
-        atoms, _ = detect(particles(points, scores), replace(HOW, refine=refine))
-        assert len(atoms) == 1
-        assert atoms.isfinite().all()
-    assert [len(found) for found in detect(particles(nowhere, scores[:36]), HOW)] == [0, 0]
+    for score in (torch.inf, torch.nan, 0.0):
+        scores = torch.cat((torch.full((36,), score), torch.full((12,), 0.1)))
+        for refine in ("best", "weighted"):
+            atoms, _ = detect(particles(points, scores), replace(HOW, refine=refine))
+            assert len(atoms) == 1
+            assert atoms.isfinite().all()
+        assert [len(found) for found in detect(particles(nowhere, scores[:36]), HOW)] == [0, 0]
     assert [len(found) for found in detect(particles(points[:0], scores[:0]), HOW)] == [0, 0]
 
 

@@ -16,7 +16,7 @@ from nesf.data.textbook import textbook
 from nesf.decoding import estimate
 from nesf.decoding.estimate import PARTICLES_AT_ONCE
 from nesf.fields import TrueField
-from test_decoding import IN_CELL, agree, altered, both_paths, ids, relaxed, same_crystal
+from test_decoding import IN_CELL, Altered, agree, altered, ids, relaxed, same_crystal
 
 # The fast preset; on a true field particles arrive at once, so that the literal path need not take 64 steps.
 QUICK = replace(FAST.estimation, iterations=8)
@@ -48,14 +48,14 @@ def test_the_fast_preset_agrees_on_noisy_fields(noise):
     [
         2.0,  # round in a two-cycle for ever
         1.95,  # as well, closing in on the atom for hundreds of steps
-        0.02,  # creeping: on the way at the end
+        0.05,  # creeping: on the way at the end
     ],
 )
 def test_it_agrees_where_particles_never_arrive(reach):
-    field = altered(testing.known_crystals(), reach=reach)
-    agree(field, 5, replace(FAST.estimation, min_particles=1))
-    found = estimate(field, ["x"] * 5, replace(FAST.estimation, min_particles=1))
-    assert any(isinstance(one, Crystal) for one in found)
+    # No two particles of this crystal are equally good, so that both paths take the same one first.
+    field, how = altered([testing.triclinic()], reach=reach), replace(FAST.estimation, min_particles=1)
+    agree(field, 1, how)
+    assert isinstance(estimate(field, ["x"], how)[0], Crystal)
 
 
 SPOILT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -82,26 +82,32 @@ def test_fields_without_values_give_what_the_literal_path_gives(where, value):
         assert whole == [True, True, False, True, True]
 
 
-@both_paths
-def test_an_atom_at_no_place_is_no_crystal(literal):
-    # Away with everything, and then it is said to have arrived.
-    field = altered([testing.rocksalt()], reach=0.0, spoilt=lambda p, _: p.isfinite().all(1), value=torch.inf)
-    assert estimate(field, ["NaCl"], QUICK, literal=literal) == [
-        Failure("NaCl", "The field leads particles to no place.")
-    ]
+class Leak(Altered):
+    """A field that sends everything away without end and says there that it has arrived."""
+
+    def displacement(self, points: Tensor, owner: Tensor) -> Tensor:  # noqa: ARG002
+        return torch.where(points.isfinite(), torch.inf, 0.0)
+
+
+def test_an_atom_at_no_place_is_no_crystal():
+    field = Leak(truth := TrueField.of([testing.rocksalt()]), truth.cells)
+    for how in (replace(QUICK, min_particles=1), IN_CELL):
+        assert estimate(field, ["NaCl"], how) == [Failure("NaCl", "No atom was found in the field.")]
 
 
 def test_a_draft_only_saves_time():
     crystals = testing.known_crystals()
     field = altered(crystals, noise=0.02)
     expected = estimate(field, ids(crystals), FAST.estimation)
-    for draft in (
+    drafts = (
         altered(crystals, noise=0.05),
+        altered(crystals),  # sends to places that are 0.02 Å off, and says there that all have arrived
+        altered(crystals, noise=0.05, spoilt=SPOILT["here and there"]),
         altered(crystals, spoilt=SPOILT["everywhere"]),
-        altered(crystals, spoilt=SPOILT["here and there"]),
-    ):
-        # Were the draft to name elements, a useless one would be believed.
-        how = replace(FAST.estimation, quick_votes=False)
+    )
+    # Were the draft to name elements, a useless one would be believed.
+    how = replace(FAST.estimation, quick_votes=False)
+    for draft in drafts:
         for one, other in zip(estimate(field, ids(crystals), how, draft=draft), expected, strict=True):
             assert isinstance(other, Crystal)
             assert same_crystal(other, one, within=testing.FLOAT32_ANGSTROM)
@@ -116,10 +122,9 @@ def test_a_draft_that_is_not_wanted_is_not_asked():
     )
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
-@pytest.mark.parametrize("at_once", [1, 3000])
-def test_groups_order_and_neighbours_do_not_matter_to_the_last_digit(at_once, noise, monkeypatch):
-    crystals = [*testing.known_crystals(), *textbook()[::12]]
+@pytest.mark.parametrize(("noise", "at_once"), [(0.0, 1), (0.02, 3000), (0.1, 3000)])
+def test_groups_order_and_neighbours_do_not_matter_to_the_last_digit(noise, at_once, monkeypatch):
+    crystals = [*testing.known_crystals(), *textbook()[::20]]
     together = estimate(altered(crystals, noise=noise), ids(crystals), FAST.estimation)
     monkeypatch.setitem(PARTICLES_AT_ONCE, "cpu", at_once)
     assert estimate(altered(crystals, noise=noise), ids(crystals), FAST.estimation) == together

@@ -125,7 +125,7 @@ def test_the_rectifier_works_in_place_and_keeps_what_is_positive(dtype):
     values = torch.tensor([-torch.inf, -3.0, -1e-30, -0.0, 0.0, 1e-30, 2.5, torch.inf], dtype=dtype)
     expected = values.relu()
     features = torch.stack((values, values), 1)
-    frozen._rectified(features[:, :1])
+    frozen._rectify(features[:, :1])
     assert features[:, 0].equal(expected)
     assert features[:, 1].equal(values)
 

@@ -36,8 +36,12 @@ def shipped_models() -> list[str]:
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if f.name.endswith(".safetensors"))
 
 
-def load(model: str | Path = "lcs6a") -> "Codec":
+def load(model: str | Path = "lcs6a", device: torch.device | str = "cpu") -> "Codec":
     """A model by the name of a shipped one, from a run folder or from a weights file.
+
+    Args:
+        model: name or path.
+        device: where it computes.
 
     Raises:
         NesfError: if there is no such model or it cannot be read.
@@ -52,8 +56,8 @@ def load(model: str | Path = "lcs6a") -> "Codec":
             names = ", ".join(shipped_models())
             raise NesfError(f"{model} is neither a run folder, a weights file nor a shipped model ({names}).")
         with resources.as_file(resources.files("nesf").joinpath(_SHIPPED, f"{model}.safetensors")) as inside:
-            return Codec(*weights.load(inside))
-    return Codec(*weights.load(path))
+            return Codec(*weights.load(inside)).to(device)
+    return Codec(*weights.load(path)).to(device)
 
 
 class Codec:
@@ -89,6 +93,16 @@ class Codec:
     def device(self) -> torch.device:
         """Where the network computes."""
         return next(self.model.parameters()).device
+
+    @property
+    def at_once(self) -> int:
+        """Crystals that are encoded or decoded together."""
+        return AT_ONCE.get(self.device.type, AT_ONCE["cpu"])
+
+    def to(self, device: torch.device | str) -> "Codec":
+        """The same codec, moved to a device."""
+        self.model.to(device)
+        return self
 
     def refusal(self, crystal: Crystal) -> str | None:
         """Why the model cannot take a crystal, in one sentence, or None if it can."""
@@ -142,7 +156,7 @@ class Codec:
         if len(names) != len(latents):
             raise NesfError(f"{len(latents)} latent vectors were given with {len(names)} ids.")
         found: list[Crystal | Failure] = []
-        for part in self._parts(range(len(names))):
+        for part in self._parts(range(len(names)), literal):
             found += self._decode(latents[part[0] : part[-1] + 1], names[part[0] : part[-1] + 1], literal)
             if progress is not None:
                 progress(len(part))
@@ -172,7 +186,7 @@ class Codec:
         kinds = [kind_of(one) or "crystal" for one in given]
         crystals = [from_any(one) for one in given]
         found: list[Any] = []
-        for part in self._parts(crystals):
+        for part in self._parts(crystals, literal):
             found += self._reconstruct(part, literal)
             if progress is not None:
                 progress(len(part))
@@ -193,8 +207,9 @@ class Codec:
             found |= dict(zip(taken, decoded, strict=True))
         return [found[i] for i in range(len(crystals))]
 
-    def _parts(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
-        size = AT_ONCE.get(self.device.type, AT_ONCE["cpu"])
+    def _parts(self, items: Sequence[T], literal: bool = False) -> Iterator[Sequence[T]]:
+        # Literally each crystal takes its time, so progress is told after each.
+        size = 1 if literal else self.at_once
         for i in range(0, len(items), size):
             yield items[i : i + size]
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from math import gcd
 
 import torch
@@ -83,9 +84,7 @@ class Vocabulary:
 
     def class_of(self, numbers: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Class index of each atomic number; raises NesfError if one is unknown, -1 for such a one on a GPU."""
-        table = torch.full((MAX_NUMBER + 1,), -1, dtype=torch.long)
-        table[torch.tensor(self.numbers)] = torch.arange(len(self.numbers))
-        classes = table.to(numbers.device)[numbers]
+        classes = _tables(self.numbers, numbers.device)[0][numbers]
         # To ask a GPU would wait for all that it has to do; what is sent there has been checked.
         if classes.device.type == "cpu" and bool((classes < 0).any()):
             raise NesfError(f"Elements outside the vocabulary: {', '.join(self.unknown(numbers.flatten().tolist()))}.")
@@ -93,4 +92,13 @@ class Vocabulary:
 
     def number_of(self, classes: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Atomic number of each class index."""
-        return torch.tensor(self.numbers, device=classes.device)[classes]
+        return _tables(self.numbers, classes.device)[1][classes]
+
+
+@cache
+def _tables(numbers: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Class of each atomic number (-1 for none) and atomic number of each class; sent to a device only once."""
+    number_of = torch.tensor(numbers)
+    class_of = torch.full((MAX_NUMBER + 1,), -1, dtype=torch.long)
+    class_of[number_of] = torch.arange(len(numbers))
+    return class_of.to(device), number_of.to(device)

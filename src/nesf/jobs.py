@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ CHUNK = 1024
 """Crystals that are worked on, and kept, together: an interruption loses at most so many."""
 _MANIFEST = "manifest.json"
 _NOTE = b"nesf.note"
+_PART = re.compile(r"\d{12}-\d{12}\.parquet")
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -87,8 +89,10 @@ class Job:
 
     def finish(self) -> None:
         """Remove the working folder: its parts have gone into the output, or are good for nothing."""
-        for pattern in ("*-*.parquet", ".*.part", _MANIFEST):
-            for path in self.folder.glob(pattern):
+        # Without the manifest the parts are nobody's, should this be interrupted.
+        (self.folder / _MANIFEST).unlink(missing_ok=True)
+        for path in self.folder.glob("*"):
+            if _PART.fullmatch(path.name) or path.name.endswith(".part"):
                 path.unlink(missing_ok=True)
         with suppress(OSError):  # never made, or somebody keeps files in it
             self.folder.rmdir()
@@ -103,7 +107,7 @@ class Job:
             self.finish()
             self.dropped = True
             return
-        for path in sorted(self.folder.glob("*-*.parquet")):
+        for path in sorted(path for path in self.folder.glob("*.parquet") if _PART.fullmatch(path.name)):
             start, end = (int(word) for word in path.stem.split("-"))
             if start == self.done:
                 self._parts.append(path)

@@ -127,6 +127,9 @@ class Run:
         )
         if resume and (folder / CHECKPOINT).exists():
             checkpoint.restore(folder / CHECKPOINT, self.trainer)
+        epochs = torch.tensor(float(self.trainer.epoch), device=device)
+        if float(team.total(epochs)) != self.trainer.epoch * team.size:
+            raise NesfError(f"The processes see different checkpoints in {folder}; it must be a folder that all share.")
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             if self.trainer.epoch == 0:

@@ -23,19 +23,19 @@ class DecodingSpeed:
     Attributes:
         encode: crystals to latent vectors.
         decode: latent vectors to crystals, by the package.
-        reference: the same literally: every particle, every iteration, one crystal after the other; with the model's
-            own parameters of the estimation.
-        released: literally, with the parameters of preset ``released``.
+        reference: the published estimation, literally: every particle, every iteration, one crystal after the other,
+            with the parameters of preset ``released``.
+        literal: the same with the model's own parameters, whose particles start in the crystal's own cell only.
         flops_per_second: of all matrix products of decoding.
         flops_per_crystal: the same for one crystal.
-        agreement: the package against the reference on the crystals that both have decoded here.
+        agreement: the package against its literal form on the crystals that both have decoded here.
         peak_bytes: memory of encoding and decoding.
     """
 
     encode: Rate
     decode: Rate
     reference: Rate
-    released: Rate
+    literal: Rate
     flops_per_second: float
     flops_per_crystal: float
     agreement: Agreement
@@ -47,20 +47,20 @@ def decoding_speed(codec: Codec, crystals: Sequence[Crystal], effort: Effort, ga
     many, few = drawn(crystals, effort.decode), spread(crystals, effort.literal)
     fewer = spread(crystals, effort.released)
     fast, literal = decoding(codec, many), decoding(codec, few, literal=True)
-    released = decoding(with_estimation_of_released(codec), fewer, literal=True)
+    reference = decoding(with_estimation_of_released(codec), fewer, literal=True)
     peak_bytes = {"encode": gauge.peak_of(lambda: codec.encode(many)), "decode": gauge.peak_of(fast)}
-    peak_bytes["decode_reference"] = gauge.peak_of(literal)
+    peak_bytes["decode_literal"] = gauge.peak_of(literal)
     jobs = {"fast": fast, "literal": literal}
     timings = interleaved(jobs, codec.device, least=effort.rounds, seconds=effort.seconds, warm_up=False)
     timings |= interleaved({"encode": lambda: codec.encode(many)}, codec.device, least=effort.rounds, seconds=0.5)
-    timings |= interleaved({"released": released}, codec.device, least=effort.rounds, warm_up=effort.released > 1)
+    timings |= interleaved({"reference": reference}, codec.device, least=effort.rounds, warm_up=effort.released > 1)
     flops = flops_per_crystal(codec, many[: effort.chunk])
     decode = Rate.of(len(many), timings["fast"])
     return DecodingSpeed(
         Rate.of(len(many), timings["encode"]),
         decode,
+        Rate.of(len(fewer), timings["reference"]),
         Rate.of(len(few), timings["literal"]),
-        Rate.of(len(fewer), timings["released"]),
         flops * decode.per_second,
         flops,
         agreement_of(decoding(codec, few)(), literal()),

@@ -18,11 +18,13 @@ from nesf.elements import formula
 from nesf.errors import NesfError
 from nesf.io import Cell, LatentsFile, Source, convert, find, open_latents, write_extxyz
 from nesf.io.export import Destination, work_beside, write_cifs, write_left_out, write_rows
+from nesf.io.files import stamp_of
 from nesf.io.latents import write_latent_batches
 from nesf.io.table import write_geometry
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.jobs import Job, chunks
 from nesf.metrics import COLUMNS
+from nesf.model.precision import best_device
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
 Done = Callable[[int], None]
@@ -62,7 +64,7 @@ def _encode(
         cell: convert the crystals to this cell first; the shipped model wants conventional standard cells.
         json: write what was encoded and left out to this file (- for the standard output).
     """
-    codec = load(model)
+    codec = load(model, best_device())
     source = _source(inputs, cell)
     with begin(work_beside(out), "encode", codec, source.stamp()) as job:
         others = OtherCells(cell)
@@ -73,7 +75,7 @@ def _encode(
             return others.beside(rows, chunk), None
 
         entries = source.entries(job.done, streams.ids(job))
-        run(job, "encoding", source.expected, chunks(entries, chunk_size()), work)
+        run(job, "encoding", source.expected, chunks(entries, chunk_size(codec)), work)
         account(job, out.with_suffix(".left_out.csv"))
         _note_remarks(job)
         _note_refused(codec, job, cell)
@@ -115,12 +117,12 @@ def _decode(
         literal: decode by the slow reference path.
         json: write what was decoded and what failed to this file (- for the standard output).
     """
-    codec = load(model)
+    codec = load(model, best_device())
     given = open_latents(latents)
     _check_origin(codec, given)
     to = Destination.of(out)
     style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}
-    with begin(to.work, "decode", codec, find([latents]).stamp(), literal=literal, **style) as job:
+    with begin(to.work, "decode", codec, stamp_of([latents]), literal=literal, **style) as job:
 
         def work(chunk: tuple[list[str], Any], done: Done) -> tuple[pa.Table, None]:
             ids, z = chunk
@@ -129,7 +131,7 @@ def _decode(
                 write_cifs(found, out, tolerance=tolerance, symmetrize=symmetrize)
             return streams.decoded(found), None
 
-        run(job, "decoding", given.n, given.batches(chunk_size(literal), job.done), work)
+        run(job, "decoding", given.n, given.batches(chunk_size(codec, literal), job.done), work)
         count = _write_crystals(job, to)
         write_left_out(streams.left_out(job), to.left_out)
         note_failures(streams.left_out(job), "crystals were not found")
@@ -168,7 +170,7 @@ def _reconstruct(
         literal: decode by the slow reference path.
         json: write errors and metrics to this file (- for the standard output).
     """
-    codec = load(model)
+    codec = load(model, best_device())
     source = _source(inputs, cell)
     to = Destination.of(out)
     style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}
@@ -182,7 +184,7 @@ def _reconstruct(
             return others.beside(rows, chunk), tally.to_dict()
 
         entries = source.entries(job.done, streams.ids(job))
-        run(job, "reconstructing", source.expected, chunks(entries, chunk_size(literal)), work)
+        run(job, "reconstructing", source.expected, chunks(entries, chunk_size(codec, literal)), work)
         account(job, to.left_out)
         _note_remarks(job)
         count = _write_crystals(job, to)

@@ -14,6 +14,7 @@ from nesf.cli.jobs import account, begin, chunk_size, run
 from nesf.io.export import work_beside
 from nesf.jobs import chunks
 from nesf.metrics import COLUMNS, published
+from nesf.model.precision import best_device
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def _evaluate(
     from nesf import codec, evaluation
     from nesf.data.datasets import open_dataset
 
-    loaded = codec.load(model)
+    loaded = codec.load(model, best_device())
     stream = open_dataset(data)
     with _folder(json) as folder, begin(folder, "evaluate", loaded, stream.sha256, literal=literal) as job:
 
@@ -48,7 +49,7 @@ def _evaluate(
             return rows.select(["material_id", "read", "reason"]), tally.to_dict()
 
         entries = stream.entries(job.done, streams.ids(job))
-        run(job, "reconstructing", stream.expected, chunks(entries, chunk_size(literal)), work)
+        run(job, "reconstructing", stream.expected, chunks(entries, chunk_size(loaded, literal)), work)
         account(job, None)
         result = streams.total(job)
         unreadable = sum(1 for _ in streams.left_out(job, read=False))

@@ -54,9 +54,9 @@ def begin(folder: Path, command: str, codec: Codec, stamp: str, **options: Any) 
         raise KeyboardInterrupt(f"Interrupted; the same command {kept}.") from None
 
 
-def chunk_size(literal: bool = False) -> int:
-    """Crystals that are worked on and kept together."""
-    return LITERAL_CHUNK if literal else jobs.CHUNK
+def chunk_size(codec: Codec, literal: bool = False) -> int:
+    """Crystals that are worked on and kept together: no fewer than the device decodes at once."""
+    return LITERAL_CHUNK if literal else max(jobs.CHUNK, codec.at_once)
 
 
 def run(job: Job, task: str, total: int | None, chunks: Iterable[T], work: Work[T]) -> None:

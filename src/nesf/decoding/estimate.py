@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,8 +74,6 @@ def estimate(
             found.append(Failure(name, problems[i]))
         elif start == end:
             found.append(Failure(name, "No atom was found in the field."))
-        elif not np.isfinite(points[start:end]).all():
-            found.append(Failure(name, "The field leads particles to no place."))
         else:
             found.append(Crystal(name, numbers[start:end], points[start:end], matrices[i]))
     return found

@@ -53,6 +53,11 @@ class Particles:
         scores = self.scores.index_copy(0, index, steps.norm(dim=1).nan_to_num(torch.inf))
         return Particles(self.points.index_add(0, index, steps), self.owner, self.weight, scores)
 
+    def on_the_way(self, which: Bool[Tensor, " n"], least: float) -> "Particles":
+        """The same, but with scores of at least ``least`` for some: a draft cannot say that they have arrived."""
+        scores = torch.where(which, self.scores.clamp_min(least), self.scores)
+        return Particles(self.points, self.owner, self.weight, scores)
+
     def joined(self, other: "Particles") -> "Particles":
         """Both sets, by owner."""
         pairs = [(getattr(self, name), getattr(other, name)) for name in ("points", "owner", "weight", "scores")]
@@ -71,7 +76,8 @@ def move(
 
     Particles whose step is shorter than ``settings.converged`` have arrived and are not moved again. Particles
     that meet go on as one (``settings.merge``). Where some are still on the way in the end, details matter: the
-    particles that started on that way are moved once more, each by itself and by the field proper.
+    particles that started on that way are moved once more by the field proper, and only those that have all but met
+    (a thousandth of ``settings.merge``) go on as one.
 
     Args:
         field: the structure field.
@@ -86,13 +92,16 @@ def move(
     every = torch.arange(len(start), device=start.owner.device)
     first = field if draft is None or settings.draft_above == torch.inf else draft
     particles = start.stepped(every, _first_steps(first, start, grids.neighbours(chosen), settings))
+    particles = particles.on_the_way(start.scores > settings.draft_above, settings.converged)
     origin = every  # which particle each of those that started has become
     for iteration in range(settings.iterations):
         if iteration > 0:
             moving = (particles.scores >= settings.converged).nonzero().squeeze(1)
             if len(moving) == 0:
                 return particles
+            drafted = particles.scores > settings.draft_above
             particles = particles.stepped(moving, _steps(field, draft, particles.select(moving), settings))
+            particles = particles.on_the_way(drafted, settings.converged)
         if iteration in _MEETINGS:
             # Once the long steps are done, particles that merely pass through a cube must not be carried far in it.
             particles, group = _merged(particles, settings.merge if iteration < 2 else settings.merge / 5)
@@ -103,7 +112,7 @@ def move(
 
 
 def _one_by_one(field: StructureField, particles: Particles, settings: EstimationSettings) -> Particles:
-    """Every particle moved by itself, as in the paper, until it has arrived; then scored."""
+    """Every particle moved by itself, as in the paper, until it has arrived or met another; then scored."""
     for iteration in range(settings.iterations + 1):
         # Without a convergence threshold everything moves every time.
         moving = (particles.scores >= settings.converged).nonzero().squeeze(1)

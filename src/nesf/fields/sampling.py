@@ -1,6 +1,7 @@
 """Where a field is queried in training: the paper's global and local grids, with Gaussian noise."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ class Queries:
         """The queries of crystals ``start`` to ``stop``, which are then counted from 0."""
         if self.per_crystal is not None:
             part = slice(start * self.per_crystal, stop * self.per_crystal)
-        else:
+        else:  # a GPU is waited for here; only a team with full grids comes this way
             first, last = torch.searchsorted(self.owner, torch.tensor([start, stop], device=self.owner.device)).tolist()
             part = slice(first, last)
         return Queries(self.points[part], self.owner[part] - start, self.per_crystal)
@@ -108,8 +109,7 @@ def global_queries(
     if settings.per_crystal is None:
         if box is None:
             raise NesfError("A global grid needs the box of the training atoms; it was not given.")
-        lower, upper = (torch.tensor(corner, device=batch.device) for corner in box)
-        grid = box_grid(lower - settings.interval, upper + settings.interval, settings.interval)
+        grid = _everywhere(box, settings.interval, batch.device)
         count = len(grid)
         points = grid.repeat(len(batch), 1)
     else:
@@ -123,7 +123,7 @@ def global_queries(
 
 def local_queries(batch: CrystalBatch, settings: LocalSampling, generator: torch.Generator | None) -> Queries:
     """Local grid sampling (paper, section 2.2); arguments as for ``global_queries``."""
-    grid = local_grid(settings.interval, settings.width).to(batch.device)
+    grid = _around_atoms(settings.interval, settings.width, batch.device)
     count = settings.per_crystal
     if count is None:
         points = (batch.cart.unsqueeze(1) + grid).reshape(-1, 3)
@@ -139,6 +139,18 @@ def local_queries(batch: CrystalBatch, settings: LocalSampling, generator: torch
         points = (batch.cart[atom] + grid[offset]).reshape(-1, 3)
         owner = torch.arange(len(batch), device=batch.device).repeat_interleave(count)
     return Queries(_jittered(points, settings.sigma, generator), owner, count)
+
+
+# Made once for each device: a GPU would be waited for at every step.
+@cache
+def _everywhere(box: Box, interval: float, device: torch.device) -> Tensor:
+    lower, upper = (torch.tensor(corner) for corner in box)
+    return box_grid(lower - interval, upper + interval, interval).to(device)
+
+
+@cache
+def _around_atoms(interval: float, width: float, device: torch.device) -> Tensor:
+    return local_grid(interval, width).to(device)
 
 
 def _jittered(points: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:

@@ -85,12 +85,17 @@ class Source:
 
     def stamp(self) -> str:
         """A hash of paths, sizes and times of the files and of the cell: another one means other input."""
-        digest = hashlib.sha256(self.cell.encode())
-        for path, _ in self.readable:
-            for file in [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file()):
-                state = file.stat()
-                digest.update(repr((str(file.resolve()), state.st_size, state.st_mtime_ns)).encode())
-        return digest.hexdigest()
+        return stamp_of([path for path, _ in self.readable], self.cell)
+
+
+def stamp_of(paths: Iterable[Path], cell: Cell = "as-is") -> str:
+    """A hash of paths, sizes and times of files, or of the files in folders, and of a cell."""
+    digest = hashlib.sha256(cell.encode())
+    for path in paths:
+        for file in [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file()):
+            state = file.stat()
+            digest.update(repr((str(file.resolve()), state.st_size, state.st_mtime_ns)).encode())
+    return digest.hexdigest()
 
 
 def find(sources: Iterable[str | Path] | str | Path, cell: Cell = "as-is") -> Source:

@@ -33,7 +33,7 @@ class FrozenDecoder:
         norms = [hidden[1] for hidden in decoder.hidden if isinstance(hidden, nn.Sequential)]
         first = linears[0]
         assert isinstance(first, nn.Linear)
-        self._from_z, self._bias = first.weight[:, : decoder.latent].detach(), first.bias.detach()
+        self._from_z, self._bias = first.weight[:, : decoder.latent].detach().clone(), first.bias.detach().clone()
         self._first = self._rows(first.weight[:, decoder.latent :], torch.zeros_like(first.bias))
         self._layers = []
         for norm, linear in zip(norms, linears[1:], strict=True):
@@ -89,16 +89,21 @@ class FrozenDecoder:
     def _some(self, share: Tensor, points: Tensor, owner: Tensor) -> Tensor:
         query = self._query(points)
         # Rows of the share are copied whole, which index_select does many times faster than share[owner].
-        features = torch.addmm(share.index_select(0, owner), query, self._first)
-        beside = torch.cat((_rectified(features), query), 1)
+        beside = self._beside(query, self._layers[0])
+        torch.addmm(share.index_select(0, owner), query, self._first, out=beside[:, : share.shape[1]])
+        _rectify(beside[:, : share.shape[1]])
         for weights, following in pairwise(self._layers):
-            beside_next = query.new_empty((len(query), len(following)))
-            width = weights.shape[1]
-            _multiply(beside, weights, beside_next[:, :width])
-            _rectified(beside_next[:, :width])
-            beside_next[:, width:] = query
-            beside = beside_next
+            features, beside = beside, self._beside(query, following)
+            _multiply(features, weights, beside[:, : weights.shape[1]])
+            _rectify(beside[:, : weights.shape[1]])
         return beside @ self._layers[-1]
+
+    @staticmethod
+    def _beside(query: Tensor, weights: Tensor) -> Tensor:
+        """An array to multiply with ``weights``, that has its place for features and the query beside them."""
+        array = query.new_empty((len(query), len(weights)))
+        array[:, -query.shape[1] :] = query
+        return array
 
 
 def _multiply(rows: Tensor, weights: Tensor, output: Tensor) -> None:
@@ -111,13 +116,13 @@ def _multiply(rows: Tensor, weights: Tensor, output: Tensor) -> None:
         torch.mm(rows, weights, out=output)
 
 
-def _rectified(features: Tensor) -> Tensor:
+def _rectify(features: Tensor) -> None:
     """ReLU in place."""
     if features.dtype == torch.bfloat16:
         # The sign of a bfloat16 is the sign of its bits read as an integer, and integers are compared much faster.
         features.view(torch.int16).clamp_min_(0)
-        return features
-    return features.clamp_min_(0)
+    else:
+        features.clamp_min_(0)
 
 
 class FrozenField:

@@ -17,11 +17,14 @@ class BatchNorm(nn.BatchNorm1d):
     times as large, for evaluation: with one row per crystal that shifts every latent vector a little.
     """
 
+    together = False
+    """Whether a training batch is that of all processes of ``torch.distributed``, of which each has a part."""
+
     def forward(self, input: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
-        """Normalise each column, in training by the rows of all processes together."""
+        """Normalise each column."""
         if not self.training or self.running_var is None or self.momentum is None:
             return super().forward(input)
-        if distributed.is_initialized() and distributed.get_world_size() > 1:
+        if self.together:
             return self._together(input)
         before = (1 - self.momentum) * self.running_var
         output = super().forward(input)
@@ -35,9 +38,12 @@ class BatchNorm(nn.BatchNorm1d):
         assert self.momentum is not None
         rows = input.float()
         count = rows.new_full((1,), len(rows))
-        totals = _SumOverProcesses.apply(torch.cat((rows.sum(0), rows.square().sum(0), count)))
-        mean, square = (totals[:-1] / totals[-1]).chunk(2)
-        variance = (square - mean.square()).clamp_min(0)
+        # Sums of squares of large numbers lose digits; the mean so far, which all processes share, makes them small.
+        about = self.running_mean
+        rest = rows - about
+        totals = _SumOverProcesses.apply(torch.cat((rest.sum(0), rest.square().sum(0), count)))
+        shift, square = (totals[:-1] / totals[-1]).chunk(2)
+        mean, variance = about + shift, (square - shift.square()).clamp_min(0)
         with torch.no_grad():
             self.running_mean = self.running_mean.lerp(mean, self.momentum)
             self.running_var = self.running_var.lerp(variance, self.momentum)

@@ -1,9 +1,14 @@
-"""Which arithmetic a device is fast in."""
+"""Where to compute, and which arithmetic is fast there."""
 
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def computes_bfloat16(device: torch.device) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from nesf.crystal import CrystalBatch
 from nesf.errors import NesfError
 from nesf.fields.grids import Box
 from nesf.model import Autoencoder
+from nesf.model.layers import BatchNorm
 from nesf.model.precision import autocast
 from nesf.training.losses import Objective, losses, targets
 from nesf.training.schedule import learning_rate
@@ -88,11 +90,15 @@ class Trainer:
         self.box = box
         self.augmentation = augmentation
         self.team = team
-        if settings.batch < 2 * team.size:
+        if team.size > 1 and min(settings.batch, len(data)) < 2 * team.size:
             raise NesfError(
-                f"training.batch is {settings.batch}; {team.size} processes need at least two crystals each."
+                f"training.batch is {settings.batch} and there are {len(data)} crystals; {team.size} processes need at "
+                "least two crystals each."
             )
         objective = Objective(model, loss)
+        for module in model.modules():
+            if isinstance(module, BatchNorm):
+                module.together = team.size > 1
         # The statistics of the norms are those of all processes already, so no buffers need to be sent.
         self.objective = DistributedDataParallel(objective, broadcast_buffers=False) if team.size > 1 else objective
         self.generator = torch.Generator(data.device).manual_seed(settings.seed)
@@ -127,21 +133,29 @@ class Trainer:
         self.model.train()
         # The one time in an epoch that the processor waits for a GPU is to read this order, and at the end the sums.
         order = torch.randperm(len(self.data), generator=self.generator, device=self.data.device).cpu()
-        sums: dict[str, Tensor] = {}
+        parts: dict[str, Tensor] = {}
+        sums = torch.zeros((), device=self.data.device)
         rate, queries = 0.0, 0
         for i, index in enumerate(order.split(self.settings.batch)[: self.steps_per_epoch]):
             step = self.epoch * self.steps_per_epoch + i
             rate = learning_rate(self.settings, step, self.steps_per_epoch)
-            # Dropout knows only PyTorch's own generator: it is lent a state that resuming finds again.
-            with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
-                torch.manual_seed((self.settings.seed << 32) + step * self.team.size + self.team.rank)
+            with self._seeded(step):
                 parts, asked = self._step(self.data.select(index), rate)
             queries += asked
-            for name, value in parts.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value
-        means = self.team.total(torch.stack(list(sums.values()))) / self.steps_per_epoch
+            sums = sums + torch.stack(list(parts.values()))
+        means = self.team.total(sums) / self.steps_per_epoch
         queries = int(self.team.total(torch.tensor(queries, device=means.device)))
-        return dict(zip(sums, means.tolist(), strict=True)), rate, queries
+        return dict(zip(parts, means.tolist(), strict=True)), rate, queries
+
+    @contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """Lends dropout, which knows only PyTorch's own generator, a state that resuming finds again."""
+        if self.model.settings.dropout == 0:
+            yield
+            return
+        with torch.random.fork_rng([self.data.device] if self.data.device.type == "cuda" else []):
+            torch.manual_seed((self.settings.seed << 32) + step * self.team.size + self.team.rank)
+            yield
 
     def _step(self, batch: CrystalBatch, rate: float) -> tuple[dict[str, Tensor], int]:
         for group in self.optimizer.param_groups:

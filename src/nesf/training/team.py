@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
+from nesf.errors import NesfError
+
 
 @dataclass(frozen=True)
 class Team:
@@ -62,6 +64,9 @@ def own_device() -> torch.device:
     """The device of this process: a GPU of its own where there are any."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    if number >= torch.cuda.device_count():
+        raise NesfError(f"There are {torch.cuda.device_count()} GPUs here, too few for process {number}; start fewer.")
+    device = torch.device("cuda", number)
     torch.cuda.set_device(device)
     return device
