@@ -55,8 +55,10 @@ def begin(folder: Path, command: str, codec: Codec, stamp: str, **options: Any) 
 
 
 def chunk_size(codec: Codec, literal: bool = False) -> int:
-    """Crystals that are worked on and kept together: no fewer than the device decodes at once."""
-    return LITERAL_CHUNK if literal else max(jobs.CHUNK, codec.at_once)
+    """Crystals that are worked on and kept together: no fewer than a GPU decodes at once."""
+    if literal:
+        return LITERAL_CHUNK
+    return jobs.CHUNK if codec.device.type == "cpu" else max(jobs.CHUNK, codec.at_once)
 
 
 def run(job: Job, task: str, total: int | None, chunks: Iterable[T], work: Work[T]) -> None:

@@ -42,7 +42,10 @@ def estimate(
     draft: StructureField | None = None,
     literal: bool = False,
 ) -> list[Crystal | Failure]:
-    """The crystals that a field describes, deterministically; what cannot be had is a ``Failure`` in its place.
+    """The crystals that a field describes; what cannot be had is a ``Failure`` in its place.
+
+    On a processor the outcome is the same every time. A GPU adds up in any order: last digits, and with them the
+    order of equally good atoms, may vary there.
 
     Args:
         field: the structure field, neural or true.

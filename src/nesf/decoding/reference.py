@@ -26,7 +26,7 @@ def estimate_one(
         particles = particles + field.displacement(particles, owner)
     # 3. Score particles.
     scores = field.displacement(particles, owner).norm(dim=1)
-    good = scores <= settings.score_threshold
+    good = (scores <= settings.score_threshold) & particles.isfinite().all(1)
     # 4. Detect atoms.
     atoms = non_maximum_suppression(particles[good], scores[good], settings)
     # 5. Estimate species.
