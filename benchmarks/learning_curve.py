@@ -33,6 +33,8 @@ def main() -> None:
     rows: dict[int, list[float]] = {}
     for path in options.models:
         model = codec.load(path)
+        if model.card.training["epoch"] in rows:
+            continue
         score = evaluate(model, crystals).to_dict()
         errors = [score[column.key] for column in COLUMNS]
         rows[model.card.training["epoch"]] = [model.card.training["minutes"], *errors]
@@ -41,7 +43,7 @@ def main() -> None:
     with options.out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "minutes", *[column.key for column in COLUMNS]])
-        writer.writerows([epoch, *rows[epoch]] for epoch in epochs)
+        writer.writerows([epoch, *[round(value, 4) for value in rows[epoch]]] for epoch in epochs)
     curves = {
         column.label: [rows[epoch][1 + i] / paper.mean[column.key] for epoch in epochs]
         for i, column in enumerate(COLUMNS)

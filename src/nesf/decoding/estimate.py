@@ -20,7 +20,7 @@ from nesf.fields.grids import Box
 from nesf.shapes import Float, Int
 
 # Particles that move together: bounds the memory, some hundred bytes for each. A GPU needs more of them to be busy.
-PARTICLES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 24}
+PARTICLES_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 24}
 
 
 @dataclass(frozen=True)
