@@ -109,12 +109,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-bench")), help="folder to write")
     parser.add_argument("--model", default="lcs6a", help="the model that decodes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of training at most")
+    parser.add_argument("--minutes", type=float, help="of training at most; by default 3, with --quick a tenth")
     parser.add_argument("--every", type=float, default=10.0, help="seconds of training between two evaluations")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of preset fast's training")
     parser.add_argument("--agreement", action="store_true", help="decode all of --val literally, too")
     parser.add_argument("--quick", action="store_true", help="measure as little as possible, to try the script")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.minutes is None:
+        options.minutes = 0.1 if options.quick else 3.0
+    return options
 
 
 def _tiny() -> Effort:

@@ -323,3 +323,9 @@ runpy.run_path({str(script)!r}, run_name="__main__")
         {row["crystals"] for row in values["large_chunks"]}
     )
     assert values["device"] in (tmp_path / "gpu.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said(capsys):
+    assert main(["bench", "--quick", "--device", "cuda"]) == 1
+    assert capsys.readouterr().err == "nesf: There is no GPU here that PyTorch can use; leave --device out.\n"

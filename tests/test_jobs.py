@@ -296,3 +296,21 @@ def test_no_more_than_a_few_chunks_of_crystals_are_alive(name, tmp_path, monkeyp
     assert main([name, "lcs6a", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "out.parquet")]) == 0
     assert len(alive) == 10
     assert alive[9] <= alive[1]
+
+
+@pytest.mark.parametrize("name", ["encode", "reconstruct"])
+def test_an_output_never_replaces_the_input(name, source, capsys):
+    table = next(path for path in ([source] if source.is_file() else sorted(source.rglob("*.parquet"))))
+    before = table.read_bytes()
+    assert main([name, "lcs6a", str(table), "--out", str(table)]) == 1
+    assert "is the input; choose another --out" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
+def test_latent_vectors_are_not_replaced_by_what_they_decode_to(tmp_path, capsys):
+    path = tmp_path / "z.parquet"
+    write_latents(path, ["a"], np.zeros((1, 192), np.float32), "lcs6a", "")
+    before = path.read_bytes()
+    assert main(["decode", "lcs6a", str(path), "--out", str(path)]) == 1
+    assert "is the input" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from nesf.bench import page
 from nesf.cli.console import notes, parse, progress, results, table, write_json
 from nesf.crystal import Crystal
+from nesf.errors import NesfError
 from nesf.io.output import whole_file
 
 
@@ -50,8 +51,11 @@ def _bench(
     from nesf.bench.suite import STAGES, measure
     from nesf.bench.workload import synthetic
     from nesf.data import load_dataset
+    from nesf.model.precision import best_device
 
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where = best_device().type if device == "auto" else device
+    if where == "cuda" and not torch.cuda.is_available():
+        raise NesfError("There is no GPU here that PyTorch can use; leave --device out.")
     decoded = load_dataset(data or "textbook")
     loaded = codec.load(model)
     loaded.model.to(where)

@@ -17,7 +17,7 @@ from nesf.crystal import Crystal, Failure
 from nesf.elements import formula
 from nesf.errors import NesfError
 from nesf.io import Cell, LatentsFile, Source, convert, find, open_latents, write_extxyz
-from nesf.io.export import Destination, work_beside, write_cifs, write_left_out, write_rows
+from nesf.io.export import Destination, refuse_to_replace, work_beside, write_cifs, write_left_out, write_rows
 from nesf.io.files import stamp_of
 from nesf.io.latents import write_latent_batches
 from nesf.io.table import write_geometry
@@ -65,6 +65,7 @@ def _encode(
         json: write what was encoded and left out to this file (- for the standard output).
     """
     codec = load(model, best_device())
+    refuse_to_replace(out, inputs if out.suffix else ())
     source = _source(inputs, cell)
     with begin(work_beside(out), "encode", codec, source.stamp()) as job:
         others = OtherCells(cell)
@@ -118,6 +119,7 @@ def _decode(
         json: write what was decoded and what failed to this file (- for the standard output).
     """
     codec = load(model, best_device())
+    refuse_to_replace(out, [latents])
     given = open_latents(latents)
     _check_origin(codec, given)
     to = Destination.of(out)
@@ -171,6 +173,7 @@ def _reconstruct(
         json: write errors and metrics to this file (- for the standard output).
     """
     codec = load(model, best_device())
+    refuse_to_replace(out, inputs if out.suffix else ())
     source = _source(inputs, cell)
     to = Destination.of(out)
     style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}

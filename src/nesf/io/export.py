@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nesf.crystal import Crystal, Failure
+from nesf.errors import NesfError
 from nesf.io.output import whole_file
 from nesf.io.table import write_table
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM, safe_name, write_cif, write_extxyz
@@ -45,6 +46,13 @@ class Destination:
             return cls(out, out, errors, left_out, None, work_beside(out))
         crystals = [out / f"crystals{ending}" for ending in (".parquet", ".extxyz")]
         return cls(out, crystals[0], out / "errors.csv", out / "left_out.csv", crystals[1], out / ".parts")
+
+
+def refuse_to_replace(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise ``NesfError`` where an output is one of the inputs, which it would replace."""
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise NesfError(f"{out} is the input; choose another --out, or it would be replaced.")
 
 
 def work_beside(file: Path) -> Path:

@@ -12,6 +12,7 @@ from nesf.shapes import Float, Int
 # Hidden features of so many queries stay in a processor's cache; a GPU wants larger products.
 _AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 19}
 _LEAST_FOR_CONVOLUTION = 256
+_ROWS = 256
 
 
 class FrozenDecoder:
@@ -83,7 +84,7 @@ class FrozenDecoder:
         size = _AT_ONCE.get(points.device.type, _AT_ONCE["cpu"])
         for start in range(0, len(points), size):
             part = slice(start, start + size)
-            output[part] = self._some(share, points[part], owner[part])
+            output[part] = self._some(share, *_filled_up(points[part], owner[part]))[: len(points[part])]
         return output
 
     def _some(self, share: Tensor, points: Tensor, owner: Tensor) -> Tensor:
@@ -104,6 +105,15 @@ class FrozenDecoder:
         array = query.new_empty((len(query), len(weights)))
         array[:, -query.shape[1] :] = query
         return array
+
+
+def _filled_up(points: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """Some more points, so that there are few different numbers of them.
+
+    The libraries behind matrix products prepare themselves for each new number of rows, and keep what they prepared.
+    """
+    more = -len(points) % _ROWS
+    return nn.functional.pad(points, (0, 0, 0, more)), nn.functional.pad(owner, (0, more))
 
 
 def _multiply(rows: Tensor, weights: Tensor, output: Tensor) -> None:

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,14 @@ class EpochReport:
     crystals: int
     queries: int
     training_seconds: float
+
+
+def _distributed(objective: Objective) -> DistributedDataParallel:
+    with warnings.catch_warnings():
+        # Newer releases of PyTorch have another name for the option, which older ones do not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        # The statistics of the norms are those of all processes already, so no buffers need to be sent.
+        return DistributedDataParallel(objective, broadcast_buffers=False)
 
 
 class Trainer:
@@ -99,8 +108,7 @@ class Trainer:
         for module in model.modules():
             if isinstance(module, BatchNorm):
                 module.together = team.size > 1
-        # The statistics of the norms are those of all processes already, so no buffers need to be sent.
-        self.objective = DistributedDataParallel(objective, broadcast_buffers=False) if team.size > 1 else objective
+        self.objective = _distributed(objective) if team.size > 1 else objective
         self.generator = torch.Generator(data.device).manual_seed(settings.seed)
         self.optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, fused=True)
         self.epoch = 0
