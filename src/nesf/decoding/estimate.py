@@ -94,6 +94,8 @@ def _together(
     box: Box | None,
     draft: StructureField | None,
 ) -> Iterator[_Atoms]:
+    if settings.draft_above == torch.inf:
+        draft = None
     grids = StartGrids(field.cells, settings, box)
     most = PARTICLES_AT_ONCE.get(grids.counts.device.type, PARTICLES_AT_ONCE["cpu"])
     for chosen in _groups(fine, grids.counts, most):

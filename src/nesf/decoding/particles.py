@@ -90,8 +90,7 @@ def move(
     if settings.merge == 0:
         return _one_by_one(field, start, settings)
     every = torch.arange(len(start), device=start.owner.device)
-    first = field if draft is None or settings.draft_above == torch.inf else draft
-    particles = start.stepped(every, _first_steps(first, start, grids.neighbours(chosen), settings))
+    particles = start.stepped(every, _first_steps(draft or field, start, grids.neighbours(chosen), settings))
     particles = particles.on_the_way(start.scores > settings.draft_above, settings.converged)
     origin = every  # which particle each of those that started has become
     for iteration in range(settings.iterations):
