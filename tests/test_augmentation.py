@@ -4,9 +4,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nesf import testing
+from nesf import lattice, testing
 from nesf.crystal import Crystal, CrystalBatch
-from nesf.data.augmentation import ElementPermutation
+from nesf.data.augmentation import Deformation, ElementPermutation, InTurn
 from nesf.elements import Vocabulary
 
 relaxed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
@@ -64,3 +64,40 @@ def test_crystals_of_a_batch_are_exchanged_each_in_its_own_way():
 def test_a_seed_repeats_and_another_does_not():
     assert permuted(many(9), 0.7, 3).numbers.equal(permuted(many(9), 0.7, 3).numbers)
     assert not permuted(many(9), 0.7, 3).numbers.equal(permuted(many(9), 0.7, 4).numbers)
+
+
+@relaxed
+@given(st.lists(testing.crystals(max_atoms=6), min_size=1, max_size=5), st.integers(0, 2**31), st.floats(0, 0.5))
+def test_strain_keeps_fractions_and_angles_and_stays_within_its_bound(crystals, seed, strain):
+    batch = CrystalBatch.from_crystals(crystals)
+    changed = Deformation(strain, 0.0)(batch, torch.Generator().manual_seed(seed))
+    old_lengths, old_angles = lattice.parameters_from_cell(batch.cells.double())
+    lengths, angles = lattice.parameters_from_cell(changed.cells.double())
+    assert ((lengths / old_lengths - 1).abs() <= strain + 1e-5).all()
+    assert torch.allclose(angles, old_angles, atol=1e-4)
+    fractions = [
+        lattice.cart_to_frac(b.cart.double().unsqueeze(1), b.cells.double()[b.owner]) for b in (batch, changed)
+    ]
+    assert torch.allclose(*fractions, atol=1e-4)
+    assert changed.numbers.equal(batch.numbers)
+
+
+def test_rattle_moves_every_coordinate_by_its_deviation():
+    batch = many(500)
+    changed = Deformation(0.0, 0.1)(batch, torch.Generator().manual_seed(0))
+    moved = changed.cart - batch.cart
+    assert changed.cells.equal(batch.cells)
+    assert abs(float(moved.std()) - 0.1) < 0.003
+    assert abs(float(moved.mean())) < 0.005
+
+
+def test_augmentations_in_turn_are_each_applied_with_one_generator():
+    batch = many(3)
+    parts = (ElementPermutation(ALL, 1.0), Deformation(0.1, 0.02))
+    together = InTurn(*parts)(batch, torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    one = parts[1](parts[0](batch, generator), generator)
+    assert together.cart.equal(one.cart)
+    assert together.numbers.equal(one.numbers)
+    assert not together.cart.equal(batch.cart)
+    assert not together.numbers.equal(batch.numbers)

@@ -16,7 +16,7 @@ from nesf.errors import NesfError
 from nesf.fields.sampling import Queries
 from nesf.model import Autoencoder, NetworkSettings
 from nesf.model.autoencoder import LatticeEstimate
-from nesf.model.precision import autocast
+from nesf.precision import autocast
 from nesf.training.losses import losses, targets
 
 relaxed = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from nesf import testing
 from nesf.crystal import Crystal
-from nesf.data import selection
-from nesf.data.selection import ICSG3D, LCS6A, RULES, YBCO_LIKE, Rule, folds, frequent_elements, split
+from nesf.data import rules
+from nesf.data.rules import ICSG3D, LCS6A, RULES, YBCO_LIKE, Rule
+from nesf.data.selection import folds, frequent_elements, split, stable_part, stable_split
 from nesf.errors import NesfError
 from nesf.io.table import read_table
 
@@ -36,7 +37,7 @@ def test_the_official_crystals_obey_their_rule(shared_data, rule: Rule, table):
 
 def test_the_ybco_rule_is_centred_on_the_right_cell(shared_data):
     cells = {c.id: c.cell for c in read_table(shared_data / "ybco_like.parquet")}
-    assert cells["mp-20674"] == pytest.approx(selection.YBCO_CELL_ANGSTROM)
+    assert cells["mp-20674"] == pytest.approx(rules.YBCO_CELL_ANGSTROM)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,8 @@ def test_the_ybco_rule_is_centred_on_the_right_cell(shared_data):
         (ICSG3D, simple("AB", [11, 17], np.diag([5.0, 5, 5.1])), "not cubic"),
         (ICSG3D, simple("skew", [11, 17], [[5.0, 0, 0], [0, 5, 0], [0.1, 0, 4.999]]), "not cubic"),
         (ICSG3D, simple("AB", [11, 17] * 21), "42 atoms"),
-        (YBCO_LIKE, simple("small", [8] * 12, selection.YBCO_CELL_ANGSTROM), "12 atoms"),
-        (YBCO_LIKE, simple("wide", [8] * 13, selection.YBCO_CELL_ANGSTROM * [[1], [1.21], [1]]), "vector b is 21%"),
+        (YBCO_LIKE, simple("small", [8] * 12, rules.YBCO_CELL_ANGSTROM), "12 atoms"),
+        (YBCO_LIKE, simple("wide", [8] * 13, rules.YBCO_CELL_ANGSTROM * [[1], [1.21], [1]]), "vector b is 21%"),
     ],
 )
 def test_each_rule_says_why_it_leaves_a_crystal_out(rule, crystal, words):
@@ -111,6 +112,33 @@ def test_a_split_is_a_repeatable_partition(count, seed, random):
     assert split(ids, seed) == parts
 
 
+names = st.sets(st.text(min_size=1, max_size=12), max_size=60)
+
+
+@relaxed
+@given(names, names)
+def test_further_ids_move_none_to_another_part(ids, further):
+    alone, together = stable_split(ids), stable_split(ids | further)
+    assert sorted(alone.train + alone.val + alone.test) == sorted(ids)
+    for part in ("train", "val", "test"):
+        assert set(getattr(alone, part)) == set(getattr(together, part)) & ids
+
+
+@pytest.mark.parametrize("prefix", ["mp-", "mvc-", "", "agm00"])
+def test_the_hash_splits_as_the_paper_does(prefix):
+    ids = [f"{prefix}{i}" for i in range(20_000)]
+    parts = stable_split(ids)
+    # Four standard deviations of a fair draw.
+    assert len(parts.test) == pytest.approx(1000, abs=4 * (20_000 * 0.05 * 0.95) ** 0.5)
+    assert len(parts.val) == pytest.approx(950, abs=4 * (20_000 * 0.0475 * 0.9525) ** 0.5)
+
+
+def test_the_hash_stays_what_it_is():
+    # Another hash would move crystals of data sets that people have built.
+    assert [i for i in range(100) if stable_part(f"mp-{i}") == "test"] == [0, 39, 80]
+    assert [i for i in range(100) if stable_part(f"mp-{i}") == "val"] == [13, 27, 46, 58, 82]
+
+
 def test_the_seed_matters():
     ids = [str(i) for i in range(100)]
     assert split(ids, 0) != split(ids, 1)
@@ -138,6 +166,8 @@ def test_folds_have_the_sizes_of_the_official_ones(shared_data):
 def test_bad_ids_are_refused():
     with pytest.raises(NesfError, match="'a' comes more than once"):
         split(["a", "b", "a", "c"], seed=0)
+    with pytest.raises(NesfError, match="'a' comes more than once"):
+        stable_split(["a", "b", "a"])
     with pytest.raises(NesfError, match="2 crystals is too small"):
         split(["a", "b"], seed=0)
     with pytest.raises(NesfError, match="at least 3 folds"):
@@ -146,5 +176,5 @@ def test_bad_ids_are_refused():
 
 def test_a_cube_is_judged_to_a_tolerance():
     cube = testing.caesium_chloride()
-    assert selection.is_cubic(replace(cube, cell=cube.cell + np.diag([0, 0, 1e-4])))
-    assert not selection.is_cubic(replace(cube, cell=cube.cell + np.diag([0, 0, 1e-2])))
+    assert rules.is_cubic(replace(cube, cell=cube.cell + np.diag([0, 0, 1e-4])))
+    assert not rules.is_cubic(replace(cube, cell=cube.cell + np.diag([0, 0, 1e-2])))

@@ -18,7 +18,7 @@ from nesf.decoding import estimate
 from nesf.errors import NesfError
 from nesf.io.structures import Kind, from_any, kind_of, to_kind
 from nesf.model import Autoencoder, NeuralField
-from nesf.model.precision import computes_bfloat16
+from nesf.precision import computes_bfloat16
 
 T = TypeVar("T")
 Progress = Callable[[int], None]

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import nesf
 from nesf import weights
 from nesf.config import Config
 from nesf.crystal import Crystal, CrystalBatch, Failure
-from nesf.data.augmentation import ElementPermutation
+from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation, InTurn
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
@@ -26,6 +27,8 @@ from nesf.training.team import ALONE, Team, own_device
 Report = Callable[[EpochReport], None]
 
 MODEL, CHECKPOINT, SETUP, LOG = "model.safetensors", "checkpoint.safetensors", "run.json", "log.jsonl"
+# A checkpoint takes some hundredths of a second, as long as an epoch of a hundred crystals.
+SAVE_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,21 @@ class Setup:
         preset: the preset that the configuration started from.
         config: everything else.
         data: name, hash and size of the training and validation data.
+        domain: what the model may be asked, where that is more than the training data shows: for example the
+            elements of the whole data set, of which a fold holds but a part.
     """
 
     preset: str
     config: Config
     data: dict[str, Any]
+    domain: Domain | None = None
 
     def write(self, folder: Path) -> None:
         """Write into a run's folder."""
-        text = json.dumps({"preset": self.preset, "config": self.config.to_dict(), "data": self.data}, indent=1)
-        (folder / SETUP).write_text(text + "\n", encoding="utf-8")
+        values = {"preset": self.preset, "config": self.config.to_dict(), "data": self.data}
+        if self.domain is not None:
+            values["domain"] = self.domain.to_dict()
+        (folder / SETUP).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Setup":
@@ -53,7 +61,8 @@ class Setup:
         path = folder / SETUP
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(values["preset"], Config.from_dict(values["config"]), values["data"])
+            domain = Domain.from_dict(values["domain"]) if "domain" in values else None
+            return cls(values["preset"], Config.from_dict(values["config"]), values["data"], domain)
         except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise NesfError(
                 f"{folder} holds no run that can be resumed: {path.name} is unreadable ({error})."
@@ -107,13 +116,12 @@ class Run:
             raise NesfError(f"{train.name} holds one crystal; training needs at least two.")
         self.folder = folder
         self.setup = setup
-        self.domain = Domain.of(train.crystals)
+        self.domain = setup.domain or Domain.of(train.crystals)
         self.left_out: list[Failure] = []
         torch.manual_seed(setup.config.training.seed)
         model = Autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device
         known = self._known(validation.crystals) if validation is not None else []
-        share = setup.config.training.permute_elements
         self.trainer = Trainer(
             model,
             CrystalBatch.from_crystals(train.crystals, device),
@@ -122,7 +130,7 @@ class Run:
             setup.config.loss,
             setup.config.training,
             box=(self.domain.atoms_lower, self.domain.atoms_upper),
-            augmentation=ElementPermutation(self.domain.vocabulary, share) if share else None,
+            augmentation=self._augmentation(),
             team=team,
         )
         if resume and (folder / CHECKPOINT).exists():
@@ -132,8 +140,7 @@ class Run:
             raise NesfError(f"The processes see different checkpoints in {folder}; it must be a folder that all share.")
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
-            if self.trainer.epoch == 0:
-                (folder / LOG).unlink(missing_ok=True)
+            self._trim_log()
             setup.write(folder)
 
     def _known(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
@@ -147,22 +154,35 @@ class Run:
                 known.append(crystal)
         return known
 
+    def _augmentation(self) -> Augmentation | None:
+        settings = self.setup.config.training
+        parts: list[Augmentation] = []
+        if settings.permute_elements:
+            parts.append(ElementPermutation(self.domain.vocabulary, settings.permute_elements))
+        if settings.strain or settings.rattle:
+            parts.append(Deformation(settings.strain, settings.rattle))
+        return InTurn(*parts) if parts else None
+
     def train(self, report: Report) -> weights.Card | None:
-        """Train to the end, saving on the way; an interruption loses the epoch it falls into and no more.
+        """Train to the end, saving on the way; an interruption loses one epoch, or some seconds of short ones.
 
         Returns:
             The card of the model kept; None in the processes that do not lead.
         """
         keep_freed_memory()
         last = self.setup.config.training.keep == "last" or self.trainer.validation is None
+        saved = float("-inf")
         for epoch in self.trainer.run():
             if not self.trainer.team.leads:
                 continue
             done = epoch.epoch == self.setup.config.training.epochs
             if epoch.improved or (last and done):
                 self._save_model(epoch)
-            checkpoint.save(self.folder / CHECKPOINT, self.trainer)
+            # The log first: what it has beyond the checkpoint is dropped when the run goes on.
             self._log(epoch)
+            if done or epoch.improved or time.monotonic() - saved >= SAVE_EVERY_SECONDS:
+                checkpoint.save(self.folder / CHECKPOINT, self.trainer)
+                saved = time.monotonic()
             report(epoch)
         return self._finish() if self.trainer.team.leads else None
 
@@ -185,6 +205,14 @@ class Run:
         card = replace(card, training={**card.training, "epochs": self.trainer.epoch, "minutes": minutes})
         weights.save(self.folder / MODEL, model, card)
         return card
+
+    def _trim_log(self) -> None:
+        """Drop the lines of epochs that the checkpoint does not hold: they will be trained again."""
+        path = self.folder / LOG
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= self.trainer.epoch]
+        if len(kept) < len(lines):
+            path.write_text("".join(kept), encoding="utf-8")
 
     def _log(self, epoch: EpochReport) -> None:
         with (self.folder / LOG).open("a", encoding="utf-8") as file:

@@ -16,13 +16,38 @@ COMMANDS = {
         "reconstruct the embedded crystals with the shipped model; table, CIFs, one picture",
     ),
     "data import": ("nesf.cli.data:import_", "crystals from files or folders into one Parquet table"),
+    "data build": ("nesf.cli.build:build", "the paper's data sets by rule, from the Materials Project or yours"),
     "data info": ("nesf.cli.data:info", "what a data set holds, and what a model would leave out of it"),
     "train": ("nesf.cli.train:train", "train a model on your data"),
     "encode": ("nesf.cli.codec:encode", "crystals to latent vectors"),
     "decode": ("nesf.cli.codec:decode", "latent vectors to crystals"),
     "reconstruct": ("nesf.cli.codec:reconstruct", "crystals to latent vectors and back, with a table of errors"),
     "evaluate": ("nesf.cli.evaluate:evaluate", "the metrics of the paper on a data set"),
+    "baseline train": ("nesf.cli.baseline:train", "train the voxel baseline (ICSG3D, re-implemented)"),
+    "baseline evaluate": ("nesf.cli.baseline:evaluate", "the metrics of the paper for a trained baseline"),
+    "baseline oracle": ("nesf.cli.baseline:ceiling", "what the voxel grid costs before any network errs"),
     "bench": ("nesf.cli.bench:bench", "speed and memory on this machine, against the published algorithms"),
+    "study errors-by-size": (
+        "nesf.cli.studies.reconstruction:errors_by_size",
+        "errors against the number of atoms (Fig. 4 of the paper)",
+    ),
+    "study reconstructions": (
+        "nesf.cli.studies.reconstruction:reconstructions",
+        "true and found structures side by side (Fig. 3)",
+    ),
+    "study sensitivity": (
+        "nesf.cli.studies.reconstruction:sensitivity",
+        "errors against the parameters of the estimation (Figs. S5, S6)",
+    ),
+    "study table1": (
+        "nesf.cli.studies.table1:table1",
+        "the paper's tables of errors, over seeds or folds (Tables 1, S1, S2)",
+    ),
+    "study interpolate": ("nesf.cli.studies.latent:interpolate", "crystals between two crystals (Figs. 5, 6, S1-S4)"),
+    "study map": ("nesf.cli.studies.latent:map_", "the latent vectors of a data set in the plane (Fig. 7)"),
+    "study properties": ("nesf.cli.studies.latent:properties", "properties predicted from latent vectors (Table S3)"),
+    "study search": ("nesf.cli.studies.search:search", "the staged search for hyperparameters (Note 7)"),
+    "study report": ("nesf.cli.studies.report:report", "all studies on one self-contained page"),
 }
 """Each command's function and its line of help."""
 

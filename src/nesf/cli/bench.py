@@ -51,7 +51,7 @@ def _bench(
     from nesf.bench.suite import STAGES, measure
     from nesf.bench.workload import synthetic
     from nesf.data import load_dataset
-    from nesf.model.precision import best_device
+    from nesf.precision import best_device
 
     where = best_device().type if device == "auto" else device
     if where == "cuda" and not torch.cuda.is_available():

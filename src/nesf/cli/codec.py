@@ -24,7 +24,7 @@ from nesf.io.table import write_geometry
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.jobs import Job, chunks
 from nesf.metrics import COLUMNS
-from nesf.model.precision import best_device
+from nesf.precision import best_device
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
 Done = Callable[[int], None]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import tyro
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -81,12 +82,13 @@ def write_json(values: Any, target: Path) -> None:
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], numbers_from: int = 1) -> Table:
     """A table for the terminal; columns from ``numbers_from`` on are aligned to the right."""
-    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    shown = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for i, head in enumerate(heads):
         # Ids stay whole, so that they can be copied; long texts are broken instead.
-        shown.add_column(head, justify="right" if i >= numbers_from else "left", no_wrap=head == "id")
+        shown.add_column(escape(head), justify="right" if i >= numbers_from else "left", no_wrap=head == "id")
     for row in rows:
-        shown.add_row(*[show(value) for value in row])
+        # Brackets in ids and units are no markup.
+        shown.add_row(*[escape(show(value)) for value in row])
     return shown
 
 

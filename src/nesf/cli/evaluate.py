@@ -14,7 +14,7 @@ from nesf.cli.jobs import account, begin, chunk_size, run
 from nesf.io.export import work_beside
 from nesf.jobs import chunks
 from nesf.metrics import COLUMNS, published
-from nesf.model.precision import best_device
+from nesf.precision import best_device
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ def _evaluate(
         if json is not None:
             write_json(values, json)
     if json is None or str(json) != "-":
-        _show(values, stream.name)
+        show(values, stream.name)
     note_failures(result.failure_reasons, "crystals failed")
 
 
@@ -75,21 +75,27 @@ def _folder(json: Path | None) -> Iterator[Path]:
                 raise KeyboardInterrupt("Interrupted; with --json FILE the same command could go on.") from None
 
 
-def _show(values: dict[str, Any], name: str) -> None:
+def show(values: dict[str, Any], name: str, *, method: str = "nesf", rows: Sequence[Sequence[str]] = ()) -> None:
+    """Print the scores of a method on a data set, with what the paper reports for it.
+
+    Args:
+        values: what ``evaluate --json`` writes.
+        name: the data set's.
+        method: whose row of the paper is shown beside: "nesf" or "icsg3d".
+        rows: further rows, each a label and the cells of ``score_rows``.
+    """
     title = f"{values['model']} on {name}: {values['n']} crystals, {values['failures']} failed"
-    rows = [["this model", *score_rows(values)]]
+    shown: list[Sequence[str]] = [["this model", *score_rows(values)]]
     periodic = values["periodic"] | {"atoms_error_percent": None, "length_error": None, "angle_error": None}
-    rows.append(["  periodic", *score_rows(periodic)])
+    shown += [["  periodic", *score_rows(periodic)], *rows]
     stem, _, split = name.removesuffix(".parquet").rpartition("_")
-    row = published(stem, split) if (stem, split) in _SPLITS else None  # type: ignore[arg-type]
+    row = published(stem, split, method)
     if row is not None:
-        rows.append([f"paper ({split})", *score_rows(dict(row.mean))])
-    results.print(table(title, ["", *[column.title for column in COLUMNS]], rows))
+        whose = "paper" if method == "nesf" else method.upper()
+        shown.append([f"{whose} ({split})", *score_rows(dict(row.mean))])
+    results.print(table(title, ["", *[column.title for column in COLUMNS]], shown))
     left_out = values["position_crystals_left_out"]
     results.print(
         f"positions cover {values['n'] - left_out} of {values['n']} crystals "
         f"({values['n_atoms_true']} true atoms, {values['n_atoms_found']} found); {left_out} left out"
     )
-
-
-_SPLITS = [(dataset, split) for dataset in ("lcs6a", "icsg3d", "ybco_like") for split in ("train", "val", "test")]

@@ -22,9 +22,9 @@ from nesf.training.team import Team, own_device, teamwork
 def train(arguments: Sequence[str]) -> None:
     """The command ``nesf train``."""
     words = list(arguments)
-    folder = _option(words, "resume")
+    folder = option(words, "resume")
     earlier = Setup.read(Path(folder)) if folder is not None else None
-    named = earlier.preset if earlier is not None else _option(words, "preset")
+    named = earlier.preset if earlier is not None else option(words, "preset")
     # An unknown name is left for tyro to refuse, in the words of its help.
     start: Preset = next((known for known in PRESETS if known == named), "fast")
     base = earlier.config if earlier is not None else PRESETS[start]
@@ -50,7 +50,8 @@ def train(arguments: Sequence[str]) -> None:
         Args:
             data: training data: a Parquet table, any other readable file or folder, or textbook (embedded).
             val: validation data; the weights with the best validation loss are kept, without it the last ones.
-            preset: the configuration to start from: fast (a laptop), paper (as printed), released (its code).
+            preset: the configuration to start from: fast (a laptop), few (a hundred crystals), paper (as printed),
+                released (its code).
             out: the run's folder; by default runs/ and the name of the data.
             resume: go on with the run in this folder, with its configuration, on the same data.
             network: size and variants of the network.
@@ -80,7 +81,8 @@ def _train_together(
     training = load_dataset(data)
     validation = load_dataset(val) if val is not None else None
     note_failures(training.failures, "entries could not be read and are left out")
-    setup = Setup(preset, config, describe(training, validation))
+    domain = earlier.domain if earlier is not None else None
+    setup = Setup(preset, config, describe(training, validation), domain)
     if earlier is not None and earlier.data != setup.data:
         raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}).")
     run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)
@@ -114,7 +116,7 @@ def _state(epoch: EpochReport, best: float) -> str:
     return f"{shown}, {speed:,.0f} crystals/s, {asked:,.0f} queries/s"
 
 
-def _option(words: Sequence[str], name: str) -> str | None:
+def option(words: Sequence[str], name: str) -> str | None:
     """The value of an option that decides the defaults of all the others, so that it is read before them."""
     for i, word in enumerate(words):
         if word == f"--{name}" and i + 1 < len(words):

@@ -1,11 +1,15 @@
 """Changes to a batch that teach a model more crystals than there are."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from nesf.crystal import CrystalBatch
 from nesf.elements import Vocabulary
+
+Augmentation = Callable[[CrystalBatch, torch.Generator], CrystalBatch]
 
 
 class ElementPermutation:
@@ -34,3 +38,43 @@ class ElementPermutation:
         table = torch.where(changed, shuffled, torch.arange(size[1], device=device))
         classes = table[batch.owner, self.vocabulary.class_of(batch.numbers)]
         return replace(batch, numbers=self.vocabulary.number_of(classes))
+
+
+class Deformation:
+    """Stretch the cells and move the atoms a little, each crystal and atom at random.
+
+    Angles stay. What is given to the encoder is what the fields are trained on, so the model learns to copy a
+    geometry instead of recalling the nearest one that it has seen.
+
+    Args:
+        strain: each of a, b and c is multiplied by a factor drawn evenly from 1 - strain to 1 + strain, with
+            fractional coordinates kept.
+        rattle: standard deviation of what is then added to each coordinate of each atom, angstrom.
+    """
+
+    def __init__(self, strain: float, rattle: float) -> None:
+        self.strain = strain
+        self.rattle = rattle
+
+    def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
+        """The batch with other cells and positions; elements stay."""
+        draw: dict[str, Any] = {"generator": generator, "device": batch.device, "dtype": batch.cart.dtype}
+        factors = 1 + self.strain * (2 * torch.rand(len(batch), 3, **draw) - 1)
+        cells = batch.cells * factors.unsqueeze(2)
+        # Of the positions r = f C, with rows f of fractional coordinates: the map from old to new Cartesian ones.
+        change = torch.linalg.solve(batch.cells, cells)
+        cart = (batch.cart.unsqueeze(1) @ change[batch.owner]).squeeze(1)
+        return replace(batch, cart=cart + self.rattle * torch.randn(cart.shape, **draw), cells=cells)
+
+
+class InTurn:
+    """Several augmentations, one after the other."""
+
+    def __init__(self, *parts: Augmentation) -> None:
+        self.parts = parts
+
+    def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
+        """The batch, changed by each."""
+        for part in self.parts:
+            batch = part(batch, generator)
+        return batch

@@ -15,7 +15,7 @@ from nesf.errors import NesfError
 from nesf.fields.grids import Box
 from nesf.model import Autoencoder
 from nesf.model.layers import BatchNorm
-from nesf.model.precision import autocast
+from nesf.precision import autocast
 from nesf.training.losses import Objective, losses, targets
 from nesf.training.schedule import learning_rate
 from nesf.training.settings import LossSettings, SamplingSettings, TrainingSettings

@@ -54,6 +54,8 @@ class TrainingSettings:
         warmup: share of the steps that the rise takes.
         permute_elements: share of the crystals whose elements are exchanged by a random permutation of
             the vocabulary, in input and target alike.
+        strain: greatest relative change of a, b and c, drawn anew each time a crystal is seen.
+        rattle: standard deviation of random displacements of the atoms in each direction, angstrom.
         precision: of the layers in training; "auto" takes bfloat16 where the processor computes with it.
         validate_every: epochs between two validations.
         keep: which weights are kept: those with the best validation loss, or the last.
@@ -68,6 +70,8 @@ class TrainingSettings:
     step_factor: float = 0.5
     warmup: float = 0.1
     permute_elements: float = 0.0
+    strain: float = 0.0
+    rattle: float = 0.0
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     validate_every: int = 10
     keep: Literal["best", "last"] = "best"
@@ -79,6 +83,10 @@ class TrainingSettings:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it must be at least {least}.")
         if not 0 < self.learning_rate < float("inf"):
             raise NesfError(f"training.learning_rate is {self.learning_rate}; it must be a positive number.")
+        if not 0 <= self.rattle <= 1:
+            raise NesfError(f"training.rattle is {self.rattle}; it is a length in angstrom, from 0 to 1.")
+        if not 0 <= self.strain < 1:
+            raise NesfError(f"training.strain is {self.strain}; it is a share, from 0 to less than 1.")
         for name in ("warmup", "permute_elements"):
             if not 0 <= getattr(self, name) <= 1:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it is a share, from 0 to 1.")

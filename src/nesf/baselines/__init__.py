@@ -1,0 +1,1 @@
+"""Other published methods, rebuilt, to be judged by the same metrics as our own."""

@@ -1,0 +1,1 @@
+"""``nesf study``: one module for each group of studies."""

@@ -1,0 +1,68 @@
+"""What all studies do on the command line: run, write their folder, show their tables."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nesf.cli.console import notes, results, table
+from nesf.studies.record import Record, describe_data, describe_model
+
+if TYPE_CHECKING:
+    from nesf.codec import Codec
+    from nesf.data.datasets import Dataset
+    from nesf.studies.outcome import Outcome
+
+OUT = Path("nesf-studies")
+"""Where studies write by default: each into a folder of its name."""
+# Longer tables are in the csv files only.
+MOST_ROWS = 30
+
+
+def command_line(study: str, arguments: Sequence[str]) -> str:
+    """The command as it can be typed again."""
+    return shlex.join(["nesf", "study", study, *arguments])
+
+
+def conduct(
+    study: str,
+    arguments: Sequence[str],
+    out: Path,
+    work: "Callable[[], Outcome]",
+    *,
+    models: "Sequence[Codec]" = (),
+    data: "Sequence[Dataset]" = (),
+    settings: Mapping[str, Any],
+    seed: int | None = None,
+    folder: str | None = None,
+) -> None:
+    """Run a study; write its folder ``out/study``; show what came out.
+
+    Args:
+        study: its name.
+        arguments: of the command line.
+        out: the folder of all studies.
+        work: the study itself.
+        models: the models it asks.
+        data: the data sets it uses.
+        settings: its other parameters.
+        seed: of everything random.
+        folder: name of its folder, where it is not that of the study.
+    """
+    described = [describe_model(one) for one in models], [describe_data(one) for one in data]
+    record = Record(study, command_line(study, arguments), seed, *described, settings)
+    outcome = work()
+    where = out / (folder or study)
+    record.write(outcome, where)
+    show_outcome(outcome)
+    notes.print(f"written to {where}", markup=False)
+
+
+def show_outcome(outcome: "Outcome") -> None:
+    """Print an outcome's tables, those that are short, and its summary."""
+    for one in outcome.tables.values():
+        if len(one.rows) <= MOST_ROWS:
+            results.print(table(one.title, one.heads, one.rows))
+            if one.note:
+                results.print(one.note, markup=False)
+    results.print(outcome.summary, markup=False)

@@ -1,0 +1,132 @@
+"""``nesf study errors-by-size``, ``nesf study reconstructions`` and ``nesf study sensitivity``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from nesf.cli.console import note_failures, parse, progress
+from nesf.cli.studies.conduct import OUT, conduct
+from nesf.errors import NesfError
+from nesf.precision import best_device
+
+if TYPE_CHECKING:
+    from nesf.data.datasets import Dataset
+    from nesf.studies import Outcome
+
+
+def errors_by_size(arguments: Sequence[str]) -> None:
+    """The command ``nesf study errors-by-size``."""
+
+    def work(
+        model: Positional[str],
+        data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA...")],
+        /,
+        least: int = 10,
+        out: Path = OUT,
+    ) -> None:
+        """Show the errors of crystals against the number of atoms in the cell (Fig. 4 of the paper).
+
+        Medians and 68 % bands of the signed error of the number of atoms, the position error and the species error.
+
+        Args:
+            model: a run folder, a weights file or the name of a shipped model.
+            data: one or more tables, or the name of an embedded data set; a row of panels each.
+            least: sizes with fewer crystals are left out.
+            out: the folder of all studies.
+        """
+        from nesf import codec
+        from nesf.studies import errors_by_size as one
+
+        if not data:
+            raise NesfError("Give at least one data set.")
+        loaded = codec.load(model, best_device())
+        read = [_read(source) for source in data]
+
+        def found() -> "Outcome":
+            with progress("reconstructing", sum(len(each.crystals) for each in read)) as done:
+                return one.study(loaded, read, least=least, progress=done)
+
+        settings = {"least": least}
+        conduct("errors-by-size", arguments, out, found, models=[loaded], data=read, settings=settings)
+
+    parse(work, "study errors-by-size", arguments)
+
+
+def reconstructions(arguments: Sequence[str]) -> None:
+    """The command ``nesf study reconstructions``."""
+
+    def work(
+        model: Positional[str],
+        data: Positional[str],
+        /,
+        ids: tuple[str, ...] = (),
+        count: int = 12,
+        out: Path = OUT,
+    ) -> None:
+        """Show true and found structures side by side, with their CIFs (Fig. 3 of the paper).
+
+        Without --ids, crystals from the best to the worst, by mean position error, in equal steps of rank.
+
+        Args:
+            model: a run folder, a weights file or the name of a shipped model.
+            data: a table, any other readable file or folder, or the name of an embedded data set.
+            ids: the crystals to show.
+            count: how many are shown where none is named.
+            out: the folder of all studies.
+        """
+        from nesf import codec
+        from nesf.studies import reconstructions as one
+
+        if count < 1:
+            raise NesfError(f"--count must be at least 1, not {count}.")
+        loaded, read = codec.load(model, best_device()), _read(data)
+        cifs = out / "reconstructions" / "cifs"
+
+        def found() -> "Outcome":
+            with progress("reconstructing", len(ids or read.crystals)) as done:
+                return one.study(loaded, read, ids=ids, count=count, cifs=cifs, progress=done)
+
+        settings = {"ids": ids, "count": count}
+        conduct("reconstructions", arguments, out, found, models=[loaded], data=[read], settings=settings)
+
+    parse(work, "study reconstructions", arguments)
+
+
+def sensitivity(arguments: Sequence[str]) -> None:
+    """The command ``nesf study sensitivity``."""
+
+    def work(model: Positional[str], data: Positional[str], /, crystals: int | None = None, out: Path = OUT) -> None:
+        """Show the errors against seven parameters of the estimation (Figs. S5, S6 of the paper).
+
+        Each is changed alone; all others stay as the model has them. Data are encoded once, decoded some fifty times.
+
+        Args:
+            model: a run folder, a weights file or the name of a shipped model.
+            data: a table, any other readable file or folder, or the name of an embedded data set.
+            crystals: use so many of the crystals, evenly spread over the data; by default all.
+            out: the folder of all studies.
+        """
+        from nesf import codec
+        from nesf.studies import sensitivity as one
+
+        loaded, read = codec.load(model, best_device()), _read(data)
+        some = one.evenly(read.crystals, crystals)
+
+        def found() -> "Outcome":
+            with progress("settings", len(one.all_settings(loaded.card.config.estimation))) as done:
+                return one.study(loaded, some, progress=done)
+
+        settings = {"crystals": crystals}
+        conduct("sensitivity", arguments, out, found, models=[loaded], data=[read], settings=settings)
+
+    parse(work, "study sensitivity", arguments)
+
+
+def _read(source: str) -> "Dataset":
+    from nesf.data.datasets import load_dataset
+
+    data = load_dataset(source)
+    note_failures(data.failures, f"entries of {data.name} could not be read")
+    return data

@@ -1,0 +1,154 @@
+"""Pictures of crystals."""
+
+import re
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import NamedTuple
+
+import matplotlib.colors
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+
+from nesf.crystal import Crystal, Failure
+from nesf.elements import symbol
+
+# An orthographic view from the front, turned to the right and up. Of all such turns it is one that keeps atoms at
+# halves and quarters of cubic and tetragonal cells apart on the page.
+_TURN, _TILT = np.radians(30.0), np.radians(18.0)
+VIEW = np.array(
+    [
+        [np.cos(_TURN), np.sin(_TURN), 0.0],
+        [-np.sin(_TURN) * np.sin(_TILT), np.cos(_TURN) * np.sin(_TILT), np.cos(_TILT)],
+        [np.sin(_TURN) * np.cos(_TILT), -np.cos(_TURN) * np.cos(_TILT), np.sin(_TILT)],
+    ]
+)
+"""Rows: right and up on the page, and towards the viewer."""
+WRONG = "#D55E00"
+"""The vermilion of Okabe and Ito: what is wrong."""
+
+
+class Caption(NamedTuple):
+    """What is written about a pair of crystals.
+
+    Attributes:
+        head: above it, in bold.
+        text: beneath it.
+        wrong: for each atom found, whether it is ringed as wrong.
+    """
+
+    head: str
+    text: str
+    wrong: Sequence[bool] = ()
+
+
+def reconstructions(
+    pairs: Sequence[tuple[Crystal, Crystal | Failure]],
+    columns: int = 6,
+    captions: Sequence[Caption] | None = None,
+    title: str = "True (left) and found (right) structures",
+) -> Figure:
+    """True and found structures side by side, the two of a pair to one scale.
+
+    Args:
+        pairs: the true crystal and the one found for it; a failure is an empty place with its reason.
+        columns: pairs in a row.
+        captions: one for each pair; without them a pair has its id, and the formulas where they differ.
+        title: of the figure.
+    """
+    columns = max(1, min(columns, len(pairs)))
+    rows = max(1, -(-len(pairs) // columns))
+    width, height = (3.0, 1.75) if captions is None else (3.7, 2.55)
+    figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=13)
+    boxes = figure.subfigures(rows, columns, squeeze=False).ravel()
+    for i, (box, (true, found)) in enumerate(zip(boxes, pairs, strict=False)):
+        caption = captions[i] if captions is not None else None
+        _write(box, true, found, caption)
+        left, right = box.subplots(1, 2)
+        draw(left, true)
+        if isinstance(found, Failure):
+            _leave_empty(right, found.reason)
+        else:
+            draw(right, found, caption.wrong if caption is not None else ())
+            _to_one_scale(left, right)
+    return figure
+
+
+def draw(axes: Axes, crystal: Crystal, wrong: Sequence[bool] = ()) -> None:
+    """Draw the cell and the atoms listed in it, near ones over far ones, each with its symbol.
+
+    Args:
+        axes: where.
+        crystal: what.
+        wrong: for each atom, whether it is ringed as wrong; none are where it is empty.
+    """
+    edges = _edges(crystal.cell)
+    farthest = min((VIEW @ corner)[2] for edge in edges for corner in edge)
+    for start, end in edges:
+        (x0, y0, z0), (x1, y1, z1) = VIEW @ start, VIEW @ end
+        hidden = min(z0, z1) < farthest + 1e-9
+        axes.plot([x0, x1], [y0, y1], color="0.55", linewidth=0.7, linestyle=":" if hidden else "-", zorder=0)
+    places = crystal.cart @ VIEW.T
+    order = places[:, 2].argsort()
+    rings = np.array(wrong, dtype=bool) if len(wrong) else np.zeros(len(crystal), dtype=bool)
+    atoms = zip(crystal.numbers[order].tolist(), places[order], rings[order].tolist(), strict=True)
+    for rank, (z, (x, y, _), ring) in enumerate(atoms):
+        color = element_color(z)
+        edge, width = (WRONG, 1.8) if ring else ("0.25", 0.5)
+        axes.scatter(x, y, s=95, color=[color], edgecolors=edge, linewidths=width, zorder=2 * rank + 1)
+        ink = "white" if sum(color) < 1.4 else "black"
+        axes.text(x, y, symbol(z), fontsize=5.5, ha="center", va="center_baseline", color=ink, zorder=2 * rank + 2)
+    axes.set_aspect("equal")
+    axes.margins(0.12)
+    axes.axis("off")
+
+
+def element_color(number: int) -> tuple[float, float, float]:
+    """A colour for an element: neighbours in the periodic table differ, heavy elements are darker."""
+    hue = (number * 0.618034) % 1.0
+    red, green, blue = matplotlib.colors.hsv_to_rgb((hue, 0.45, 1.0 - 0.45 * number / 118))
+    return float(red), float(green), float(blue)
+
+
+def _write(box: SubFigure, true: Crystal, found: Crystal | Failure, caption: Caption | None) -> None:
+    name = _dressed(found.formula) if isinstance(found, Crystal) else "not found"
+    right = isinstance(found, Crystal) and true.formula == found.formula
+    color = "black" if right else WRONG
+    if caption is None:
+        box.suptitle(_plain(true.id) if right else f"{_plain(true.id)} → {name}", fontsize=8, color=color)
+        return
+    formulas = _dressed(true.formula) if right else f"{_dressed(true.formula)} → {name}"
+    box.suptitle(f"{formulas}   {_plain(caption.head)}", fontsize=9.5, color=color)
+    box.supxlabel(caption.text, fontsize=8.5)
+
+
+def _leave_empty(axes: Axes, reason: str) -> None:
+    axes.axis("off")
+    text = "\n".join(wrap(reason, 26))
+    axes.text(0.5, 0.5, text, fontsize=8, color=WRONG, ha="center", va="center", transform=axes.transAxes)
+
+
+def _to_one_scale(left: Axes, right: Axes) -> None:
+    """The same stretch of space in both, so that lengths and places can be compared by eye."""
+    for limits, put in (("get_xlim", "set_xlim"), ("get_ylim", "set_ylim")):
+        (a, b), (c, d) = getattr(left, limits)(), getattr(right, limits)()
+        for axes in (left, right):
+            getattr(axes, put)(min(a, c), max(b, d))
+
+
+def _dressed(formula: str) -> str:
+    """A formula with its numbers set low."""
+    return re.sub(r"(\d+)", r"$_{\1}$", formula)
+
+
+def _plain(text: str) -> str:
+    """A text in which no dollar sign begins a formula."""
+    return text.replace("$", r"\$")
+
+
+def _edges(cell: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    corners = [np.array(bits) for bits in np.ndindex(2, 2, 2)]
+    pairs = [(p, q) for p in corners for q in corners if (q - p).sum() == 1 and (q >= p).all()]
+    return [(p @ cell, q @ cell) for p, q in pairs]

@@ -1,0 +1,23 @@
+"""Packages that only studies need, and what to install where one is missing."""
+
+from importlib.util import find_spec
+
+from nesf.errors import NesfError
+
+_EXTRAS = {
+    "optuna": ("Optuna", "studies"),
+    "plotly": ("plotly", "studies"),
+    "sklearn": ("scikit-learn", "studies"),
+    "umap": ("umap-learn", "umap"),
+}
+
+
+def require(*modules: str) -> None:
+    """Raise ``NesfError`` where one of the modules is not installed, with the command that installs it.
+
+    >>> require("sklearn", "plotly")
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            package, extra = _EXTRAS[module]
+            raise NesfError(f'This study needs {package}, which is not installed; `pip install "nesf[{extra}]"` does.')

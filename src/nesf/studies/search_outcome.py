@@ -1,0 +1,159 @@
+"""What a search comes to: tables, pictures, and the command that trains with what was chosen."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nesf.config import PRESETS, Config
+from nesf.plots import search_stage
+from nesf.studies.outcome import Outcome, Picture, Table
+from nesf.studies.search import Finished, Search
+from nesf.studies.search_stages import PUBLISHED, Point, written
+from nesf.studies.search_storage import Result
+
+MOST_DRAWN = 40
+"""Points of a picture; of more, the best are drawn."""
+
+
+def outcome(search: Search, finished: Sequence[Finished], sources: tuple[str, str]) -> Outcome:
+    """Tables and a picture for each stage, and the chosen configuration.
+
+    Args:
+        search: what was searched.
+        finished: its stages.
+        sources: the training and validation data as given on the command line.
+    """
+    final = finished[-1].after
+    command = train_command(search.preset, final, sources)
+    return Outcome(
+        "Search for hyperparameters",
+        _summary(search, finished, command),
+        {
+            "stages": [_values(stage) for stage in finished],
+            "configuration": final.to_dict(),
+            "command": command,
+        },
+        {"choices": _choices(search, finished), **{f"stage-{one.stage.name}": _trials(one) for one in finished}},
+        {f"stage-{one.stage.name}": _picture(one) for one in finished},
+    )
+
+
+def train_command(preset: str, config: Config, sources: tuple[str, str]) -> str:
+    """The command that trains with a configuration, for as long as the preset does.
+
+    >>> from nesf.studies.search_stages import changed
+    >>> train_command("paper", changed(PRESETS["paper"], {"network.latent": 64}), ("a.parquet", "b.parquet"))
+    'nesf train a.parquet --val b.parquet --preset paper --network.latent 64'
+    """
+    known = next(values for name, values in PRESETS.items() if name == preset)
+    words = ["nesf", "train", sources[0], "--val", sources[1], "--preset", preset]
+    for path, value in _flat(config.to_dict()):
+        # Epochs and seed are the budget of the search, not what it found.
+        if path not in ("training.epochs", "training.seed") and (path, value) not in _flat(known.to_dict()):
+            words += [f"--{path.replace('_', '-')}", *_words(value)]
+    return shlex.join(words)
+
+
+def _words(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, (tuple, list)) else [str(value)]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _summary(search: Search, finished: Sequence[Finished], command: str) -> str:
+    results = [result for stage in finished for result in stage.results]
+    failed = sum(1 for result in results if result.failed)
+    best, epochs = finished[-1].chosen, search.start.training.epochs
+    full = sum(len(one.stage.points()) for one in finished)
+    budget = f"{epochs} epochs (the paper: 3200) of {len(search.train.crystals)} crystals of {search.train.name}"
+    position = "none" if best.position is None else f"{best.position:.4f} Å"
+    return (
+        f"The paper's staged search (Supplementary Note 7) from its own start, with preset {search.preset}: "
+        f"{len(results)} of {full} points in {len(finished)} stages, each trained once, with one seed, for {budget}; "
+        f"{failed} of them failed. Chosen by the number of atoms, then by the position error (actual), on "
+        f"{len(search.val.crystals)} crystals of {search.val.name}; at the end {best.atoms:.2f} % and {position}. "
+        "What differs by less than two seeds do is not told apart; and with a shorter training the best settings are "
+        f"others, learning rate and batch above all.\n\nTrain with what was chosen: {command}"
+    )
+
+
+def _choices(search: Search, finished: Sequence[Finished]) -> Table:
+    start, final = (_settings(config) for config in (search.start, finished[-1].after))
+    rows = []
+    for path in PUBLISHED:
+        stages = ", ".join(one.stage.name for one in finished if path in one.stage.grid)
+        rows.append([path, stages or None, written(start[path]), written(final[path]), written(PUBLISHED[path])])
+    heads = ["setting", "stages", "start (the paper's)", "chosen here", "chosen by the paper"]
+    return Table("What was chosen", heads, rows, "Settings without a stage stay as they are at the start.")
+
+
+def _settings(config: Config) -> Point:
+    flat = dict(_flat(config.to_dict()))
+    return {path: flat[path] for path in PUBLISHED}
+
+
+def _trials(one: Finished) -> Table:
+    heads = [*one.stage.grid, "wrong number of atoms [%]", "position error, actual [Å]", "minutes", "remark"]
+    rows = [
+        [*map(written, result.point.values()), result.atoms, result.position, result.minutes, _remark(one, result)]
+        for result in one.results
+    ]
+    tried, points = len(one.results), len(one.stage.points())
+    cap = "" if tried == points else f"{tried} of {points} points, drawn at random."
+    kept = any(_same(result, one.chosen.point) for result in one.results)
+    notes = [cap, "" if kept else "None was better than what was chosen before.", one.stage.note]
+    return Table(f"Stage {one.stage.name}: {one.stage.title}", heads, rows, " ".join(filter(None, notes)))
+
+
+def _remark(one: Finished, result: Result) -> str | None:
+    marks = ["chosen"] if _same(result, one.chosen.point) else []
+    marks += ["the paper's choice"] if _same(result, PUBLISHED) else []
+    return "; ".join([*marks, *([result.note] if result.note else [])]) or None
+
+
+def _same(result: Result, point: Point) -> bool:
+    return all(point[path] == value for path, value in result.point.items())
+
+
+def _picture(one: Finished) -> Picture:
+    drawn = one.results
+    caption = f"{one.stage.title}: the two errors of each point on the validation data."
+    if len(drawn) > MOST_DRAWN:
+        drawn = sorted(drawn, key=lambda result: result.rank)[:MOST_DRAWN]
+        caption += f" Of {len(one.results)} points, the best {MOST_DRAWN}."
+    rows = range(len(drawn))
+    figure = search_stage(
+        ["; ".join(map(written, result.point.values())) for result in drawn],
+        [result.atoms for result in drawn],
+        [result.position for result in drawn],
+        chosen=[row for row in rows if _same(drawn[row], one.chosen.point)],
+        published=[row for row in rows if _same(drawn[row], PUBLISHED)],
+        setting="; ".join(path.partition(".")[2].replace("_", " ") for path in one.stage.grid),
+    )
+    caption += " Filled: chosen here. Bold: chosen by the paper. Without a position error: no crystal was found."
+    return Picture(figure, caption)
+
+
+def _values(one: Finished) -> dict[str, Any]:
+    return {
+        "stage": one.stage.name,
+        "chosen": dict(one.chosen.point),
+        "published": {path: PUBLISHED[path] for path in one.stage.grid},
+        "trials": [
+            {
+                "point": dict(result.point),
+                "atoms_error_percent": result.atoms,
+                "position_actual": result.position,
+                "minutes": result.minutes,
+                "note": result.note,
+                "failed": result.failed,
+            }
+            for result in one.results
+        ],
+    }

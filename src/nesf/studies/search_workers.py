@@ -1,0 +1,87 @@
+"""A search in several processes of one machine."""
+
+import multiprocessing
+import os
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from nesf.crystal import Crystal
+from nesf.data.datasets import Dataset
+from nesf.errors import NesfError
+from nesf.studies.extras import require
+from nesf.studies.search import Finished, Say, Search, walk
+
+
+def perform(search: Search, say: Say, workers: int = 1) -> list[Finished]:
+    """Do all trials that are not done yet, in several processes of this machine; all stages.
+
+    Args:
+        search: what is searched.
+        say: told of each trial done; with several workers it must be a function of a module.
+        workers: processes, which share the threads.
+
+    Raises:
+        NesfError: where Optuna is missing, or there is no worker.
+    """
+    require("optuna")
+    if workers < 1 or (search.most is not None and search.most < 1):
+        raise NesfError(f"There are {workers} workers and {search.most} points; give at least one of each.")
+    threads = torch.get_num_threads()
+    context = multiprocessing.get_context("spawn")
+    share = max(1, threads // workers)
+    packed = (
+        replace(search, train=_empty(search.train), val=_empty(search.val)),
+        *map(_arrays, (search.train, search.val)),
+    )
+    helpers = [context.Process(target=_help, args=(*packed, say, i, share), daemon=True) for i in range(1, workers)]
+    for helper in helpers:
+        helper.start()
+    try:
+        torch.set_num_threads(share)
+        finished = walk(search, say)
+        for helper in helpers:
+            helper.join()
+    finally:
+        torch.set_num_threads(threads)
+        for helper in helpers:
+            helper.terminate()
+    if ended := [helper.exitcode for helper in helpers if helper.exitcode]:
+        say(f"{len(ended)} workers ended early; the others did their trials.")
+    return finished
+
+
+def _empty(data: Dataset) -> Dataset:
+    return replace(data, crystals=(), failures=())
+
+
+def _arrays(data: Dataset) -> list[tuple[Any, ...]]:
+    """The crystals of a data set as another process can be sent them."""
+    return [(one.id, one.numbers, one.cart, one.cell) for one in data.crystals]
+
+
+def _help(
+    search: Search, train: list[tuple[Any, ...]], val: list[tuple[Any, ...]], say: Say, number: int, threads: int
+) -> None:
+    """The main function of a worker; the crystals of the search are sent beside it."""
+    main = multiprocessing.parent_process()
+    assert main is not None
+
+    def follow() -> None:
+        main.join()
+        os._exit(1)
+
+    # The main process may be killed without a chance to end its workers.
+    threading.Thread(target=follow, daemon=True).start()
+    torch.set_num_threads(threads)
+    os.environ["LOCAL_RANK"] = str(number % max(1, torch.cuda.device_count()))
+    # Told to stop with the main process, which says so.
+    with suppress(KeyboardInterrupt):
+        sets = [tuple(Crystal(*one) for one in crystals) for crystals in (train, val)]
+        walk(
+            replace(search, train=replace(search.train, crystals=sets[0]), val=replace(search.val, crystals=sets[1])),
+            say,
+        )

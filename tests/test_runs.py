@@ -1,0 +1,81 @@
+"""A run's folder: what it holds, and how it goes on."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from nesf import codec
+from nesf.config import FAST
+from nesf.crystal import Crystal
+from nesf.data.datasets import Dataset
+from nesf.domain import Domain
+from nesf.errors import NesfError
+from nesf.runs import CHECKPOINT, LOG, Run, Setup, describe
+from nesf.testing import perovskite, rocksalt
+
+DATA = Dataset("two", (rocksalt(), perovskite()), (), "a hash")
+OTHER = Crystal("MgO", [12, 8], [[0, 0, 0], [2.1, 2.1, 2.1]], [[4.2, 0, 0], [0, 4.2, 0], [0, 0, 4.2]])
+
+
+def setup(epochs: int = 3, domain: Domain | None = None) -> Setup:
+    config = replace(FAST, training=replace(FAST.training, epochs=epochs, precision="float32", strain=0.1, rattle=0.01))
+    return Setup("fast", config, describe(DATA, None), domain)
+
+
+def trained(folder, made: Setup, resume: bool = False) -> list[dict]:
+    Run(folder, made, DATA, None, resume=resume).train(lambda _: None)
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+
+
+def losses(log: list[dict]) -> list[dict]:
+    return [epoch["train"] for epoch in log]
+
+
+def test_a_declared_domain_is_kept_and_decides_the_elements(tmp_path):
+    domain = Domain.of([*DATA.crystals, OTHER])
+    made = setup(domain=domain)
+    trained(tmp_path, made)
+    assert Setup.read(tmp_path) == made
+    model = codec.load(tmp_path)
+    assert model.card.domain == domain
+    assert model.refusal(OTHER) is None
+    assert 12 in model.model.vocabulary.numbers
+
+
+def test_without_one_it_is_that_of_the_training_data(tmp_path):
+    trained(tmp_path, setup(1))
+    assert codec.load(tmp_path).card.domain == Domain.of(DATA.crystals)
+    assert Setup.read(tmp_path).domain is None
+    with pytest.raises(NesfError, match="Mg"):
+        codec.load(tmp_path).encode(OTHER)
+
+
+def test_a_run_killed_between_two_checkpoints_repeats_what_it_lost_and_logs_it_once(tmp_path):
+    made = setup(6)
+    whole = trained(tmp_path / "whole", made)
+
+    class Killed(BaseException):
+        pass
+
+    def after(count):
+        def report(epoch):
+            if epoch.epoch == count:
+                raise Killed
+
+        return report
+
+    folder = tmp_path / "run"
+    # The checkpoint of the first epoch is the only one: the next would be due in some seconds.
+    with pytest.raises(Killed):
+        Run(folder, made, DATA, None).train(after(4))
+    assert len((folder / LOG).read_text().splitlines()) == 4
+    with (folder / LOG).open("a") as file:
+        file.write('{"epoch": 5, "tr')
+    run = Run(folder, made, DATA, None, resume=True)
+    assert run.trainer.epoch == 1
+    run.train(lambda _: None)
+    log = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    assert [epoch["epoch"] for epoch in log] == [1, 2, 3, 4, 5, 6]
+    assert losses(log) == losses(whole)
+    assert (folder / CHECKPOINT).exists()

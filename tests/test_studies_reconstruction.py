@@ -1,0 +1,348 @@
+"""The studies of reconstruction: errors by size, true beside found, sensitivity of the estimation."""
+
+import csv
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nesf
+from nesf.bench.agreement import agreement_of
+from nesf.cli import main
+from nesf.codec import Codec
+from nesf.config import FAST, PRESETS
+from nesf.crystal import Crystal, Failure
+from nesf.data.datasets import Dataset, load_dataset
+from nesf.errors import NesfError
+from nesf.evaluation import evaluate
+from nesf.io import write_table
+from nesf.plots import Caption
+from nesf.plots import reconstructions as drawn
+from nesf.plots.structures import VIEW
+from nesf.studies import errors_by_size, reconstructions, sensitivity
+from nesf.studies.record import read_record
+from nesf.testing import caesium_chloride, perovskite, rocksalt
+
+
+@pytest.fixture(scope="module")
+def model() -> Codec:
+    return nesf.load("lcs6a")
+
+
+@pytest.fixture(scope="module")
+def textbook() -> Dataset:
+    return load_dataset("textbook")
+
+
+@pytest.fixture(scope="module")
+def table(textbook: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a few crystals, some of which the model refuses."""
+    path = tmp_path_factory.mktemp("data") / "few crystals.parquet"
+    write_table(path, textbook.crystals[::10])
+    return path
+
+
+def named(*crystals: Crystal) -> Dataset:
+    """A data set of some crystals."""
+    return Dataset("mine", crystals, (), "0" * 64)
+
+
+def answers(model: Codec, monkeypatch: pytest.MonkeyPatch, *found: Crystal | Failure) -> Codec:
+    """The model, made to find just these crystals."""
+    monkeypatch.setattr(model, "reconstruct", lambda _, progress: list(found))  # noqa: ARG005 (its name is given)
+    return model
+
+
+def shifted(crystal: Crystal, by: float) -> Crystal:
+    """The crystal with all atoms moved along z, by less than half of the shortest distance."""
+    return replace(crystal, cart=crystal.cart + np.array([0.0, 0.0, by]))
+
+
+def texts(figure: Any) -> str:
+    """Everything that a figure says."""
+    figure.draw_without_rendering()
+    return "\n".join(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))
+
+
+# Errors by size
+
+
+def rows_of(size: int, positions: Sequence[float | None]) -> list[dict[str, Any]]:
+    return [{"size": size, "count": 0, "position": x, "species": 0.0} for x in positions]
+
+
+def test_a_band_holds_the_percentiles_of_known_numbers() -> None:
+    (row,) = errors_by_size.by_size(rows_of(4, [float(i) for i in range(101)]), least=10)
+    assert row["position"] == [16.0, 50.0, 84.0]
+    assert (row["size"], row["crystals"], row["failures"], row["left_out"]) == (4, 101, 0, False)
+
+
+def test_rare_sizes_are_left_out_and_counted() -> None:
+    rows = errors_by_size.by_size([*rows_of(8, [0.1] * 9), *rows_of(2, [0.1] * 10)], least=10)
+    assert [(row["size"], row["crystals"], row["left_out"]) for row in rows] == [(2, 10, False), (8, 9, True)]
+
+
+def test_a_failure_has_no_position_and_is_counted() -> None:
+    some, none = errors_by_size.by_size([*rows_of(2, [None, 0.5, None]), *rows_of(3, [None])], least=1)
+    assert (some["position"], some["failures"]) == ([0.5, 0.5, 0.5], 2)
+    assert (none["position"], none["failures"]) == (None, 1)
+
+
+def test_errors_are_signed_and_a_failure_loses_all_its_atoms(model: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = rocksalt(), caesium_chloride(), perovskite()
+    fewer = replace(true[0], numbers=true[0].numbers[1:], cart=true[0].cart[1:])
+    more = shifted(true[1], 0.1)
+    more = replace(more, numbers=np.append(more.numbers, 55), cart=np.append(more.cart, [[0.0, 0.0, 2.0]], axis=0))
+    lost = Failure("SrTiO3", "No atom was found in the field.")
+    rows = errors_by_size.errors_of_crystals(answers(model, monkeypatch, fewer, more, lost), named(*true))
+    assert [(row["size"], row["count"]) for row in rows] == [(8, -1), (2, 1), (5, -5)]
+    assert rows[1]["position"] == pytest.approx(0.1)
+    assert (rows[2]["position"], rows[2]["species"]) == (None, 100.0)
+
+
+def test_a_perfect_model_has_no_errors_at_any_size(model: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = rocksalt(), caesium_chloride(), perovskite()
+    outcome = errors_by_size.study(answers(model, monkeypatch, *true), [named(*true)], least=1)
+    assert [row["size"] for row in outcome.values["data"]["mine"]] == [2, 5, 8]
+    for row in outcome.values["data"]["mine"]:
+        assert row["count"] == row["position"] == row["species"] == [0.0, 0.0, 0.0]
+    assert "3 crystals of 3 sizes; 3 of them" in outcome.summary
+
+
+def test_data_without_any_common_size_are_refused(model: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NesfError, match="mine has at most 1 crystals of one size; lower --least, which is 10"):
+        errors_by_size.study(answers(model, monkeypatch, rocksalt()), [named(rocksalt())])
+
+
+def test_each_data_set_has_a_row_of_three_panels(model: Codec, textbook: Dataset) -> None:
+    outcome = errors_by_size.study(model, [textbook, textbook])
+    figure = outcome.pictures["errors_by_size"].figure
+    assert len(figure.axes) == 6
+    said = texts(figure)
+    assert all(word in said for word in ("textbook", "textbook (2)", "[Å]", "[%]", "atoms in the true cell"))
+    table = outcome.tables["errors_by_size"]
+    assert all(len(row) == len(table.heads) for row in table.rows)
+    # Refused crystals count as failed, as in every evaluation.
+    failed = sum(row["failures"] for row in outcome.values["data"]["textbook"])
+    assert failed == evaluate(model, textbook.crystals).failures > 0
+
+
+# Reconstructions
+
+
+def pairs_of(*shifts: float | None) -> list[tuple[Crystal, Crystal | Failure]]:
+    """Pairs with these position errors; None is a failure."""
+    true = [rocksalt().renamed(f"c{i}") for i in range(len(shifts))]
+    return [
+        (one, Failure(one.id, "Lost.") if by is None else shifted(one, by))
+        for one, by in zip(true, shifts, strict=True)
+    ]
+
+
+def test_the_best_the_median_and_the_worst_are_shown() -> None:
+    pairs = pairs_of(0.3, 0.1, None, 0.5, 0.2, 0.4, 0.0)
+    shown = reconstructions.spread(pairs, 3)
+    assert [one.true.id for one in shown] == ["c6", "c0", "c2"]
+    assert [one.rank for one in shown] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_ranks_ascend_whatever_is_asked_for(count: int) -> None:
+    pairs = pairs_of(*[0.01 * i for i in range(9)])
+    ranks = [one.rank for one in reconstructions.spread(pairs, count)]
+    assert ranks == sorted(set(ranks))
+    assert len(ranks) == min(count, 9)
+    if count > 2:
+        assert {0, 4, 8} <= set(ranks)
+
+
+def test_an_unknown_id_is_named(model: Codec, textbook: Dataset) -> None:
+    with pytest.raises(NesfError, match="textbook holds no crystal 'mp-1'"):
+        reconstructions.study(model, textbook, ids=["NaCl-rocksalt", "mp-1"])
+
+
+def test_named_crystals_are_shown_in_order_and_failures_with_their_reason(
+    model: Codec, textbook: Dataset, tmp_path: Path
+) -> None:
+    from pymatgen.core import Structure
+
+    ids = ["TiO2-rutile", "Mg-hcp", "NaCl-rocksalt"]
+    outcome = reconstructions.study(model, textbook, ids=ids, cifs=tmp_path)
+    rows = outcome.values["crystals"]
+    assert [(row["id"], row["ok"]) for row in rows] == [
+        ("TiO2-rutile", True),
+        ("Mg-hcp", False),
+        ("NaCl-rocksalt", True),
+    ]
+    said = " ".join(texts(outcome.pictures["reconstructions"].figure).split())
+    assert "not found" in said
+    assert " ".join(rows[1]["reason"].split()) in said
+    assert {path.name for path in (tmp_path / "true").iterdir()} == {f"{name}.cif" for name in ids}
+    assert {path.name for path in (tmp_path / "found").iterdir()} == {"TiO2-rutile.cif", "NaCl-rocksalt.cif"}
+    # The CIFs hold the cells that are drawn and measured, not the snapped ones.
+    (rutile,) = (one for one in textbook.crystals if one.id == ids[0])
+    assert len(Structure.from_file(tmp_path / "true" / f"{ids[0]}.cif")) == len(rutile)
+
+
+def test_what_the_model_refuses_is_not_chosen_but_counted(model: Codec, textbook: Dataset) -> None:
+    refused = sum(model.refusal(one) is not None for one in textbook.crystals)
+    outcome = reconstructions.study(model, textbook, count=4)
+    assert all(row["ok"] for row in outcome.values["crystals"])
+    assert f"{refused} others lie outside the model's range" in outcome.summary
+    assert outcome.values["crystals"][0]["rank"] == 1
+
+
+def test_both_of_a_pair_are_drawn_to_one_scale_and_wrong_atoms_are_ringed() -> None:
+    true, larger = caesium_chloride(), replace(caesium_chloride(), cell=1.3 * caesium_chloride().cell)
+    figure = drawn([(true, larger)], captions=[Caption("CsCl", "", (False, True))])
+    left, right = figure.findobj(lambda one: hasattr(one, "get_xlim") and hasattr(one, "get_subplotspec"))
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_ylim() == right.get_ylim()
+    rings = [one.get_linewidths()[0] > 1 for one in right.collections]
+    # Far atoms are drawn first, and the one at the origin is farther from the viewer where VIEW says so.
+    order = (larger.cart @ VIEW.T)[:, 2].argsort()
+    assert rings == [[False, True][i] for i in order]
+
+
+def test_any_id_can_be_written() -> None:
+    true = caesium_chloride().renamed("$a_{$ $")
+    assert "a_{" in texts(drawn([(true, true)], captions=[Caption(true.id, "")]))
+    assert "a_{" in texts(drawn([(true, Failure(true.id, "Lost."))]))
+
+
+# Sensitivity
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_parameter_is_changed_alone(preset: Any) -> None:
+    own = PRESETS[preset].estimation
+    for parameter in sensitivity.PARAMETERS:
+        tried = sensitivity.values(parameter, own)
+        assert tried == sorted(set(tried))
+        assert getattr(own, parameter.key) in tried
+        assert len(tried) > 4
+        for value in tried:
+            here, there = asdict(own), asdict(sensitivity.varied(own, parameter.key, value))
+            changed = {key for key in here if here[key] != there[key]}
+            assert changed <= {parameter.key, "coarse"}
+            assert there[parameter.key] == value
+            assert "coarse" not in changed or there["interval"] > here["interval"]
+
+
+def test_local_intervals_fill_the_range_exactly() -> None:
+    own = FAST.estimation
+    (parameter,) = (one for one in sensitivity.PARAMETERS if one.key == "species_interval")
+    cuts = [own.species_width / value for value in sensitivity.values(parameter, own)]
+    assert cuts == pytest.approx([round(cut) for cut in cuts])
+
+
+def test_other_settings_share_the_weights(model: Codec) -> None:
+    other = sensitivity.with_estimation(model, replace(FAST.estimation, radius=0.7))
+    assert other.model is model.model
+    assert other.card.config.estimation.radius == 0.7
+    assert model.card.config.estimation.radius == 0.5
+
+
+@pytest.fixture
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer values, so that a study takes a second or two."""
+    few = [replaced._replace(values=replaced.values[-1:]) for replaced in sensitivity.PARAMETERS]
+    monkeypatch.setattr(sensitivity, "PARAMETERS", tuple(few))
+    monkeypatch.setattr(sensitivity, "CUTS", (3,))
+
+
+@pytest.mark.usefixtures("briefly")
+def test_the_row_at_the_models_own_value_is_what_evaluate_measures(model: Codec, textbook: Dataset) -> None:
+    crystals = sensitivity.evenly(textbook.crystals, 16)
+    outcome = sensitivity.study(model, crystals)
+    measured = evaluate(model, crystals)
+    assert 0 < measured.failures < 16
+    for key, rows in outcome.values["errors"].items():
+        (own,) = (row for row in rows if row["value"] == outcome.values["own"][key])
+        assert own["failures"] == measured.failures
+        for metric in ("atoms_error_percent", "position_actual", "species_actual_percent"):
+            assert own[metric] == pytest.approx(getattr(measured, metric), abs=1e-5), key
+
+
+@pytest.mark.usefixtures("briefly")
+def test_the_picture_has_a_column_for_each_parameter_and_marks_the_own_value(model: Codec) -> None:
+    outcome = sensitivity.study(model, [caesium_chloride(), perovskite()])
+    panels = outcome.pictures["sensitivity"].figure.axes
+    assert len(panels) == 3 * 7
+    own = outcome.values["own"]
+    for column, (key, value) in enumerate(own.items()):
+        for axes in panels[column::7]:
+            dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+            assert dashed == [value], key
+    rows = outcome.tables["sensitivity"].rows
+    assert sum(row[2] == "own" for row in rows) == 7
+
+
+def test_more_particles_wanted_finds_fewer_atoms(model: Codec, textbook: Dataset) -> None:
+    # 50 particles are half a ball's worth of the start grid's: many candidates are rejected.
+    crystals = [one for one in textbook.crystals if model.refusal(one) is None][:8]
+    z = model.encode(crystals)
+
+    def atoms(least: int) -> int:
+        settings = sensitivity.varied(model.card.config.estimation, "min_particles", least)
+        found = sensitivity.with_estimation(model, settings).decode(z)
+        return sum(len(one) for one in found if isinstance(one, Crystal))
+
+    assert atoms(1) >= atoms(10) > atoms(50)
+
+
+@pytest.mark.parametrize(("key", "value"), [("iterations", 1), ("iterations", 4), ("interval", 1.0)])
+def test_the_shortcuts_hold_away_from_the_models_own_values(
+    model: Codec, textbook: Dataset, key: str, value: float | int
+) -> None:
+    crystals = [one for one in textbook.crystals if model.refusal(one) is None][::30]
+    z = model.encode(crystals)
+    changed = sensitivity.with_estimation(model, sensitivity.varied(model.card.config.estimation, key, value))
+    agreement = agreement_of(changed.decode(z), changed.decode(z, literal=True))
+    assert agreement.crystals == len(crystals) > 2
+    assert agreement.different == ()
+
+
+def test_a_part_of_the_crystals_is_spread_over_all() -> None:
+    crystals = [rocksalt().renamed(f"{i}") for i in range(10)]
+    assert [one.id for one in sensitivity.evenly(crystals, 3)] == ["0", "3", "6"]
+    assert sensitivity.evenly(crystals, None) == sensitivity.evenly(crystals, 10) == crystals
+    with pytest.raises(NesfError, match="not 0"):
+        sensitivity.evenly(crystals, 0)
+
+
+# The commands
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "files"),
+    [
+        ("errors-by-size", ["--least", "2"], {"errors_by_size.csv", "errors_by_size.png"}),
+        ("reconstructions", ["--count", "3"], {"reconstructions.csv", "reconstructions.png", "cifs"}),
+        ("sensitivity", ["--crystals", "4"], {"sensitivity.csv", "sensitivity.png"}),
+    ],
+)
+@pytest.mark.usefixtures("briefly")
+def test_a_command_writes_a_folder_that_says_where_it_comes_from(
+    model: Codec, table: Path, tmp_path: Path, name: str, options: list[str], files: set[str]
+) -> None:
+    words = ["lcs6a", str(table), *options, "--out", str(tmp_path)]
+    assert main(["study", name, *words]) == 0
+    folder = tmp_path / name
+    assert {path.name for path in folder.iterdir()} == {"study.json", *files}
+    values = read_record(folder)
+    source = values["provenance"]
+    assert shlex.split(source["command"]) == ["nesf", "study", name, *words]
+    assert source["models"][0]["sha256"] == model.fingerprint
+    assert source["data"][0]["sha256"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert source["settings"][options[0].removeprefix("--")] == int(options[1])
+    for one in values["tables"]:
+        with (folder / f"{one}.csv").open(newline="", encoding="utf-8") as file:
+            heads, *rows = csv.reader(file)
+        assert rows
+        assert all(len(row) == len(heads) for row in rows)

@@ -1,0 +1,89 @@
+"""A study's folder holds what was found, and what it takes to find it again."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+import nesf
+from nesf.data.datasets import load_dataset
+from nesf.errors import NesfError
+from nesf.studies import Outcome, Picture, Record, Table, describe_data, describe_model
+from nesf.studies.record import read_record
+
+MODEL = {"name": "tiny", "preset": "fast", "sha256": "ab" * 32}
+DATA = {"name": "some.parquet", "sha256": "cd" * 32, "crystals": 7}
+COMMAND = "nesf study test tiny 'some data.parquet'"
+
+
+def outcome(**values: object) -> Outcome:
+    """An outcome with one file of each kind."""
+    return Outcome(
+        title="A test",
+        summary="Nothing came out.",
+        values=values,
+        tables={"numbers": Table("Numbers", ["name", "x [Å]"], [["a, b", 0.25], ["nothing", None]], "A note.")},
+        pictures={"empty": Picture(Figure(), "An empty figure.")},
+        pages={"page": "<p>Å</p>"},
+    )
+
+
+def record(**settings: object) -> Record:
+    """Where it comes from."""
+    return Record("test", COMMAND, 3, [MODEL], [DATA], settings)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    record(least=10, names=("x", "y")).write(outcome(error=0.125), tmp_path)
+    back = read_record(tmp_path)
+    assert {key: back[key] for key in ("study", "title", "summary", "values")} == {
+        "study": "test",
+        "title": "A test",
+        "summary": "Nothing came out.",
+        "values": {"error": 0.125},
+    }
+    assert back["tables"] == {"numbers": {"title": "Numbers", "note": "A note."}}
+    assert back["pictures"] == {"empty": "An empty figure."}
+    assert back["pages"] == ["page"]
+
+
+def test_the_record_says_how_to_get_the_outcome_again(tmp_path: Path) -> None:
+    record(least=10).write(outcome(), tmp_path)
+    source = read_record(tmp_path)["provenance"]
+    assert source["command"] == COMMAND
+    assert source["seed"] == 3
+    assert source["models"] == [MODEL]
+    assert source["data"] == [DATA]
+    assert source["settings"] == {"least": 10}
+    assert source["software"]["nesf"] == nesf.__version__
+
+
+def test_each_table_picture_and_page_is_a_file_and_nothing_else_is(tmp_path: Path) -> None:
+    record().write(outcome(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json", "numbers.csv", "empty.png", "page.html"}
+    with (tmp_path / "numbers.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["name", "x [Å]"], ["a, b", "0.25"], ["nothing", ""]]
+    assert (tmp_path / "empty.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "<p>Å</p>"
+
+
+def test_a_folder_has_no_record_where_the_study_was_not_completed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        record().write(outcome(error=float("nan")), tmp_path)
+    assert not (tmp_path / "study.json").exists()
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", "[1]", json.dumps({"format": 99})])
+def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "study.json").write_text(content, encoding="utf-8")
+    with pytest.raises(NesfError, match=r"study\.json"):
+        read_record(tmp_path)
+
+
+def test_models_and_data_are_described_by_their_hashes() -> None:
+    model, data = nesf.load("lcs6a"), load_dataset("textbook")
+    assert describe_model(model) == {"name": "lcs6a", "preset": "fast", "sha256": model.fingerprint}
+    assert describe_data(data) == {"name": "textbook", "sha256": data.sha256, "crystals": len(data.crystals)}
