@@ -1,7 +1,10 @@
 """A run's folder: what it holds, and how it goes on."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.runs import CHECKPOINT, LOG, Run, Setup, describe
 from nesf.testing import perovskite, rocksalt
+from nesf.training import Diverged
 
 DATA = Dataset("two", (rocksalt(), perovskite()), (), "a hash")
 OTHER = Crystal("MgO", [12, 8], [[0, 0, 0], [2.1, 2.1, 2.1]], [[4.2, 0, 0], [0, 4.2, 0], [0, 0, 4.2]])
@@ -79,3 +83,30 @@ def test_a_run_killed_between_two_checkpoints_repeats_what_it_lost_and_logs_it_o
     assert [epoch["epoch"] for epoch in log] == [1, 2, 3, 4, 5, 6]
     assert losses(log) == losses(whole)
     assert (folder / CHECKPOINT).exists()
+
+
+def test_a_second_process_is_kept_out_of_a_run_folder(tmp_path):
+    folder = tmp_path / "run"
+    first = Run(folder, setup(1), DATA, None)
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_runs import DATA, Run, setup
+try:
+    Run(Path({str(folder)!r}), setup(1), DATA, None, resume=True)
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert "Another process is writing to" in done.stdout
+    first.train(lambda _: None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == ""
+
+
+def test_a_training_that_diverges_says_so(tmp_path):
+    made = setup(3)
+    wild = replace(made.config, training=replace(made.config.training, learning_rate=1e30, schedule="step"))
+    with pytest.raises(Diverged, match=r"no number any more; lower training\.learning-rate"):
+        Run(tmp_path, replace(made, config=wild), DATA, None).train(lambda _: None)

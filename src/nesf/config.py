@@ -91,7 +91,7 @@ FAST = Config(
 FEW = replace(
     FAST,
     loss=LossSettings(species=2.0),
-    # Chosen on the validation part of one fold of the YBCO-like set (90 crystals). With so few, the elements are what
+    # Chosen on the validation parts of two folds of the YBCO-like set (90 crystals). With so few, the elements are what
     # is learned last, and exchanging them in most crystals takes longer than there is anything else to learn.
     training=replace(FAST.training, epochs=1000, batch=30, permute_elements=0.5, strain=0.03, rattle=0.01),
 )

@@ -19,6 +19,7 @@ from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
+from nesf.lock import FolderLock
 from nesf.memory import keep_freed_memory
 from nesf.model import Autoencoder
 from nesf.training import EpochReport, Trainer, checkpoint
@@ -53,7 +54,9 @@ class Setup:
         values = {"preset": self.preset, "config": self.config.to_dict(), "data": self.data}
         if self.domain is not None:
             values["domain"] = self.domain.to_dict()
-        (folder / SETUP).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        partial = folder / (SETUP + ".partial")
+        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / SETUP)
 
     @classmethod
     def read(cls, folder: Path) -> "Setup":
@@ -114,6 +117,7 @@ class Run:
             check_free(folder)
         if len(train.crystals) < 2:
             raise NesfError(f"{train.name} holds one crystal; training needs at least two.")
+        self._lock = FolderLock(folder) if team.leads else None
         self.folder = folder
         self.setup = setup
         self.domain = setup.domain or Domain.of(train.crystals)
@@ -139,7 +143,6 @@ class Run:
         if float(team.total(epochs)) != self.trainer.epoch * team.size:
             raise NesfError(f"The processes see different checkpoints in {folder}; it must be a folder that all share.")
         if team.leads:
-            folder.mkdir(parents=True, exist_ok=True)
             self._trim_log()
             setup.write(folder)
 
@@ -170,6 +173,14 @@ class Run:
             The card of the model kept; None in the processes that do not lead.
         """
         keep_freed_memory()
+        try:
+            self._train(report)
+            return self._finish() if self.trainer.team.leads else None
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _train(self, report: Report) -> None:
         last = self.setup.config.training.keep == "last" or self.trainer.validation is None
         saved = float("-inf")
         for epoch in self.trainer.run():
@@ -184,7 +195,6 @@ class Run:
                 checkpoint.save(self.folder / CHECKPOINT, self.trainer)
                 saved = time.monotonic()
             report(epoch)
-        return self._finish() if self.trainer.team.leads else None
 
     def _save_model(self, epoch: EpochReport) -> None:
         training = {

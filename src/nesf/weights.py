@@ -16,6 +16,8 @@ from nesf.model import Autoencoder
 
 FORMAT = 1
 _HEADER = "nesf"
+# The entry in the header of a voxel baseline's file.
+_BASELINE = "nesf-voxel"
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,13 @@ def load(path: Path) -> tuple[Autoencoder, Card]:
     """The model in evaluation mode and its card; raises ``NesfError`` if the file is not one of ours."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
+            metadata = file.metadata() or {}
+            header = metadata.get(_HEADER)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise NesfError(f"{path} cannot be read as a safetensors file ({error}).") from None
+    if header is None and _BASELINE in metadata:
+        raise NesfError(f"{path} holds a voxel baseline; use nesf baseline evaluate.")
     if header is None:
         raise NesfError(f"{path} has no model card in its header; it was not written by nesf.")
     try:

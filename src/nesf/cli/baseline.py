@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from tyro.conf import Positional, arg
 
 from nesf.baselines.voxel.codec import VoxelCodec
@@ -103,15 +103,14 @@ def _train(
     run = _run(data, val, folder, Setup(preset, settings, {}), earlier)
     note_failures(run.left_out, "crystals have elements without a class and are left out")
     notes.print(f"{len(run.trainer.data)} crystals, preset {preset}; run folder {folder}", markup=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TextColumn("{task.fields[state]}"), console=notes) as bar:
         tasks = {
-            stage.name: bar.add_task(stage.name, total=stage.optimisation.epochs, state="", start=False)
+            stage.name: bar.add_task(stage.name, total=stage.optimisation.epochs, state="")
             for stage in run.trainer.stages
         }
 
         def report(epoch: EpochReport) -> None:
-            bar.start_task(tasks[epoch.stage])
             bar.update(tasks[epoch.stage], completed=epoch.epoch, state=_state(epoch))
 
         try:
@@ -149,7 +148,7 @@ def _state(epoch: EpochReport) -> str:
     shown = f"loss {epoch.train['total']:.4f}"
     if epoch.validation is not None:
         shown += f", validation {epoch.validation['total']:.4f}"
-    return f"{shown}, {epoch.crystals / epoch.training_seconds:,.1f} crystals/s"
+    return f"{shown}, {epoch.crystals / epoch.training_seconds:,.1f} crystals/s, {epoch.seconds / 60:.1f} min"
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -230,9 +229,9 @@ def _oracle(
         true_angles: put the atoms into the cell with its true angles, not with right ones.
         json: write the metrics to this file (- for the standard output).
     """
+    settings = GridSettings(size, 0.25, label_fraction, label_voxels, "true" if true_angles else "right")
     loaded = load_dataset(data)
     note_failures(loaded.failures, "entries could not be read")
-    settings = GridSettings(size, 0.25, label_fraction, label_voxels, "true" if true_angles else "right")
     with progress("decoding true labels", len(loaded.crystals)) as done:
         found = oracle(loaded.crystals, settings, done)
     _report(loaded, found, {"model": "oracle", "grid": vars(settings), "protocol": _CEILING}, json)

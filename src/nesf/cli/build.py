@@ -63,11 +63,12 @@ def _build(
     from nesf.data.built_files import check_outputs, write_built
     from nesf.data.id_lists import read_id_lists
     from nesf.data.rules import rule_named
+    from nesf.data.selection import checked_seed
 
     rule = rule_named(name)
     check_outputs(rule, out, from_, overwrite)
     lists = None if ids is None else read_id_lists(ids)
-    recipe = Recipe(rule, elements or ("frequent" if lists is None else "all"), cell, lists, split, seed)
+    recipe = Recipe(rule, elements or ("frequent" if lists is None else "all"), cell, lists, split, checked_seed(seed))
     gathered = from_tables(from_, progress) if from_ else from_materials_project(recipe, progress)
     built = build_set(gathered, recipe, processes, progress)
     account = write_built(built, out)

@@ -13,7 +13,7 @@ from nesf.cli.console import note_failures, parse, results, score_rows, table, w
 from nesf.cli.jobs import account, begin, chunk_size, run
 from nesf.io.export import work_beside
 from nesf.jobs import chunks
-from nesf.metrics import COLUMNS, published
+from nesf.metrics import COLUMNS, named, published
 from nesf.precision import best_device
 
 
@@ -88,11 +88,11 @@ def show(values: dict[str, Any], name: str, *, method: str = "nesf", rows: Seque
     shown: list[Sequence[str]] = [["this model", *score_rows(values)]]
     periodic = values["periodic"] | {"atoms_error_percent": None, "length_error": None, "angle_error": None}
     shown += [["  periodic", *score_rows(periodic)], *rows]
-    stem, _, split = name.removesuffix(".parquet").rpartition("_")
-    row = published(stem, split, method)
+    table_of_paper = named(name)
+    row = published(*table_of_paper, method) if table_of_paper is not None else None
     if row is not None:
         whose = "paper" if method == "nesf" else method.upper()
-        shown.append([f"{whose} ({split})", *score_rows(dict(row.mean))])
+        shown.append([f"{whose} ({row.split})", *score_rows(dict(row.mean))])
     results.print(table(title, ["", *[column.title for column in COLUMNS]], shown))
     left_out = values["position_crystals_left_out"]
     results.print(

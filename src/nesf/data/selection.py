@@ -108,7 +108,7 @@ def split(ids: Iterable[str], seed: int) -> Split:
     The same ids and seed give the same split, in whatever order the ids come.
 
     Raises:
-        NesfError: where an id comes twice, or there are fewer than three.
+        NesfError: where an id comes twice, there are fewer than three, or the seed is negative.
 
     >>> parts = split((f"mp-{i}" for i in range(6005)), seed=0)
     >>> len(parts.train), len(parts.val), len(parts.test)
@@ -124,7 +124,7 @@ def folds(ids: Iterable[str], seed: int, count: int = 20) -> tuple[Split, ...]:
     """Cross-validation: every id is tested in one fold, validates in another and trains in the rest.
 
     Raises:
-        NesfError: where an id comes twice, or there are fewer ids than folds, or fewer than three folds.
+        NesfError: where an id comes twice, there are fewer ids than folds or than three folds, or the seed is negative.
     """
     if count < 3:
         raise NesfError(f"Cross-validation needs at least 3 folds (train, validation, test), not {count}.")
@@ -136,6 +136,17 @@ def folds(ids: Iterable[str], seed: int, count: int = 20) -> tuple[Split, ...]:
         train = tuple(name for i, part in enumerate(parts) if i not in (k, v) for name in part)
         splits.append(Split(train, parts[v], test))
     return tuple(splits)
+
+
+def checked_seed(seed: int) -> int:
+    """The seed, if every generator takes it.
+
+    Raises:
+        NesfError: where it is negative or has more than 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise NesfError(f"The seed is {seed}; give a whole number from 0 to {2**32 - 1}.")
+    return seed
 
 
 def _twentieth(count: int) -> int:
@@ -154,4 +165,4 @@ def _shuffled(ids: Iterable[str], seed: int, at_least: int) -> tuple[str, ...]:
     ordered = _distinct(ids)
     if len(ordered) < at_least:
         raise NesfError(f"A data set of {len(ordered)} crystals is too small to split; at least {at_least} are needed.")
-    return tuple(ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered)))
+    return tuple(ordered[i] for i in np.random.default_rng(checked_seed(seed)).permutation(len(ordered)))

@@ -7,7 +7,7 @@ the periodic variants stand beside them.
 from nesf.metrics.atom_errors import AtomErrors
 from nesf.metrics.columns import COLUMNS, Column
 from nesf.metrics.matching import Comparison, Pairing, compare
-from nesf.metrics.published import PUBLISHED, PublishedRow, published
+from nesf.metrics.published import PUBLISHED, PublishedRow, named, published
 from nesf.metrics.score import Coverage, Score, Tally, score
 from nesf.metrics.table import errors_row, per_crystal_table
 
@@ -24,6 +24,7 @@ __all__ = [
     "Tally",
     "compare",
     "errors_row",
+    "named",
     "per_crystal_table",
     "published",
     "score",

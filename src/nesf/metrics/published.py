@@ -108,6 +108,16 @@ PUBLISHED: tuple[PublishedRow, ...] = tuple(row for split in _TABLES for row in 
 """All rows of the three tables."""
 
 
+def named(name: str) -> tuple[Dataset, Split] | None:
+    """Data set and split of the paper that the name of a file stands for, or None.
+
+    >>> named("lcs6a_val.parquet")
+    ('lcs6a', 'val')
+    """
+    known: dict[str, tuple[Dataset, Split]] = {f"{one.dataset}_{one.split}": (one.dataset, one.split) for one in PUBLISHED}
+    return known.get(name.removesuffix(".parquet"))
+
+
 def published(dataset: str, split: str, method: str = "nesf") -> PublishedRow | None:
     """The paper's row for a method on a split of a data set, or None where it has none.
 

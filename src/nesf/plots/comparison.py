@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 
 def error_ratios(ratios: Mapping[str, Mapping[str, float]]) -> Figure:
@@ -19,11 +20,12 @@ def error_ratios(ratios: Mapping[str, Mapping[str, float]]) -> Figure:
     for marker, (title, series) in zip("os^Dv", ratios.items(), strict=False):
         # An error of zero has no place on a logarithmic axis.
         shown = [(height, series[name]) for height, name in zip(heights, names, strict=True) if series.get(name, 0) > 0]
-        if shown:
-            axes.plot([x for _, x in shown], [y for y, _ in shown], marker, label=title, markersize=6, alpha=0.85)
+        axes.plot([x for _, x in shown], [y for y, _ in shown], marker, label=title, markersize=6, alpha=0.85)
     axes.axvline(1.0, color="0.4", linewidth=1.0, linestyle="--")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(heights, names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel("error / published error")

@@ -74,7 +74,7 @@ def errors_by_size(
         for axes, label, color in zip(line, labels, COLORS, strict=False):
             _draw_band(axes, bands[label], color)
             axes.set_ylabel(label)
-            axes.set_title(name, fontsize=10)
+            axes.set_title(name, fontsize=10, parse_math=False)
             if label in logs:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:g}")

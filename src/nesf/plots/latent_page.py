@@ -8,6 +8,8 @@ from nesf.plots.latent_map import SYSTEM_COLORS
 
 LONGEST_NAME = 60
 """Longer ids are cut in the labels."""
+LAST_GROUP = 230
+"""The highest number of a space group."""
 _HOVER = (
     "<b>%{customdata[0]}</b>  %{customdata[1]}<br>a, b, c = %{customdata[2]} Å<br>volume %{customdata[3]} Å³, "
     "%{customdata[4]} atoms<br>space group %{customdata[5]}, %{customdata[6]}<extra></extra>"
@@ -107,17 +109,19 @@ def _colourings(points: Sequence[Point], systems: Sequence[str]) -> list[tuple[s
         **{"color": [point.system for point in points], "colorscale": scale, "cmin": -0.5, "cmax": len(systems) - 0.5},
         "colorbar": {"title": {"text": "crystal system"}, "thickness": 15, **named},
     }
+    group = _continuous([point.group for point in points], "space group", "Turbo") | {"cmin": 1, "cmax": LAST_GROUP}
     return [
         ("cell volume", _continuous(volume, "cell volume [Å³]")),
         ("number of atoms", _continuous(atoms, "atoms in the cell")),
         ("crystal system", system),
+        ("space group", group),
     ]
 
 
-def _continuous(values: Sequence[int] | Sequence[float], title: str) -> dict[str, Any]:
+def _continuous(values: Sequence[int] | Sequence[float], title: str, scale: str = "Viridis") -> dict[str, Any]:
     bar = {"title": {"text": title}, "thickness": 15}
     return {
-        **{"color": list(values), "colorscale": "Viridis", "cmin": min(values), "cmax": max(values)},
+        **{"color": list(values), "colorscale": scale, "cmin": min(values), "cmax": max(values)},
         "showscale": True,
         "colorbar": bar,
     }

@@ -39,7 +39,7 @@ def parities(rows: Sequence[Sequence[Parity]]) -> Figure:
         for j, (axes, one) in enumerate(zip(panels[i], row, strict=False)):
             _panel(axes, one, limits)
             axes.set_title(one.title if i == 0 else "", fontsize=11)
-            axes.set_xlabel(f"true {one.quantity}", fontsize=8)
+            axes.set_xlabel(f"true {one.quantity}", fontsize=8, parse_math=False)
             axes.set_ylabel("predicted" if j == 0 else "", fontsize=8)
         for axes in panels[i, len(row) :]:
             axes.axis("off")

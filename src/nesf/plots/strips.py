@@ -1,6 +1,5 @@
 """Crystals along a way, in a row."""
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nesf.crystal import Crystal
-from nesf.plots.structures import draw
+from nesf.plots.structures import draw, subscripted
 
 _SHADES = ("0.93", "1.0")
 
@@ -60,15 +59,6 @@ def strip(
     _to_one_scale([axes for axes, panel in zip(places, panels, strict=True) if panel.crystal is not None])
     _lengths(figure.add_subplot(grid[rows, :]), panels, t, lengths)
     return figure
-
-
-def subscripted(formula: str) -> str:
-    """A formula with its numbers as subscripts, in the markup of Matplotlib.
-
-    >>> subscripted("MgZn3S4")
-    'MgZn$_{3}$S$_{4}$'
-    """
-    return re.sub(r"(\d+)", r"$_{\1}$", formula)
 
 
 def _picture(axes: Axes, panel: Panel, number: int) -> None:

@@ -61,7 +61,7 @@ def reconstructions(
     rows = max(1, -(-len(pairs) // columns))
     width, height = (3.0, 1.75) if captions is None else (3.7, 2.55)
     figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(title, fontsize=13, parse_math=False)
     boxes = figure.subfigures(rows, columns, squeeze=False).ravel()
     for i, (box, (true, found)) in enumerate(zip(boxes, pairs, strict=False)):
         caption = captions[i] if captions is not None else None
@@ -113,21 +113,21 @@ def element_color(number: int) -> tuple[float, float, float]:
 
 
 def _write(box: SubFigure, true: Crystal, found: Crystal | Failure, caption: Caption | None) -> None:
-    name = _dressed(found.formula) if isinstance(found, Crystal) else "not found"
+    name = subscripted(found.formula) if isinstance(found, Crystal) else "not found"
     right = isinstance(found, Crystal) and true.formula == found.formula
     color = "black" if right else WRONG
     if caption is None:
         box.suptitle(_plain(true.id) if right else f"{_plain(true.id)} → {name}", fontsize=8, color=color)
         return
-    formulas = _dressed(true.formula) if right else f"{_dressed(true.formula)} → {name}"
+    formulas = subscripted(true.formula) if right else f"{subscripted(true.formula)} → {name}"
     box.suptitle(f"{formulas}   {_plain(caption.head)}", fontsize=9.5, color=color)
-    box.supxlabel(caption.text, fontsize=8.5)
+    box.supxlabel(caption.text, fontsize=8.5, parse_math=False)
 
 
 def _leave_empty(axes: Axes, reason: str) -> None:
     axes.axis("off")
     text = "\n".join(wrap(reason, 26))
-    axes.text(0.5, 0.5, text, fontsize=8, color=WRONG, ha="center", va="center", transform=axes.transAxes)
+    axes.text(0.5, 0.5, text, fontsize=8, color=WRONG, ha="center", va="center", transform=axes.transAxes, parse_math=False)
 
 
 def _to_one_scale(left: Axes, right: Axes) -> None:
@@ -138,8 +138,12 @@ def _to_one_scale(left: Axes, right: Axes) -> None:
             getattr(axes, put)(min(a, c), max(b, d))
 
 
-def _dressed(formula: str) -> str:
-    """A formula with its numbers set low."""
+def subscripted(formula: str) -> str:
+    """A formula with its numbers as subscripts, in the markup of Matplotlib.
+
+    >>> subscripted("MgZn3S4")
+    'MgZn$_{3}$S$_{4}$'
+    """
     return re.sub(r"(\d+)", r"$_{\1}$", formula)
 
 

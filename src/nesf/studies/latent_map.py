@@ -1,5 +1,6 @@
 """The latent vectors of a data set in the plane, and how much of a crystal its neighbours share (Fig. 7)."""
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from nesf import lattice
 from nesf.codec import Codec
 from nesf.crystal import Crystal
 from nesf.data.datasets import Dataset
+from nesf.data.selection import checked_seed
 from nesf.data.textbook import LAST_GROUP, crystal_system
 from nesf.errors import NesfError
 from nesf.io import space_group
@@ -78,6 +80,8 @@ def study(
 ) -> Outcome:
     """Draw the latent vectors of a data set in the plane, coloured by volume, number of atoms and crystal system.
 
+    The page has the space group, too.
+
     Args:
         model: a trained model.
         data: the crystals; those that the model refuses are left out and counted.
@@ -85,7 +89,13 @@ def study(
         seed: of the method.
         perplexity: how many neighbours t-SNE and UMAP look at; lowered where there are few crystals.
         progress: called with the number of stages done (of three) since its last call.
+
+    Raises:
+        NesfError: where there are too few crystals, or perplexity or seed are no such thing.
     """
+    checked_seed(seed)
+    if not (perplexity > 0 and math.isfinite(perplexity)):
+        raise NesfError(f"The perplexity is {perplexity:g}; give a number above 0, such as {PERPLEXITY:g}.")
     require("sklearn", "plotly", *(["umap"] if method == "umap" else []))
     step = progress or (lambda _: None)
     reasons = [(crystal, model.refusal(crystal)) for crystal in data.crystals]
@@ -254,5 +264,6 @@ def _summary(values: dict[str, Any], method: Method, name: str) -> str:
 def _caption(title: str, values: dict[str, Any]) -> str:
     return (
         f"{title} ({values['crystals']} crystals), coloured by the volume of the cell (a), the number of atoms (b) "
-        f"and the crystal system (c). Trustworthiness {values['agreement']['trustworthiness']:.3f}."
+        "and the crystal system (c), because the colours of 230 space groups cannot be told apart; the interactive "
+        f"page has these, too. Trustworthiness {values['agreement']['trustworthiness']:.3f}."
     )

@@ -8,20 +8,25 @@ from nesf import codec
 from nesf.baselines.voxel import run as voxel
 from nesf.baselines.voxel.codec import VoxelCodec
 from nesf.baselines.voxel.settings import BaselineSettings
-from nesf.config import Config
+from nesf.config import PRESETS, Config, Preset
 from nesf.errors import NesfError
-from nesf.precision import best_device
 from nesf.runs import SETUP, Run, Setup, describe, hardware
 from nesf.studies.trials import Trained, Trial, Watch
+from nesf.training.team import own_device
 
 
 @dataclass(frozen=True)
 class NesfMethod:
     """Neural structure fields by a preset and what was changed of it."""
 
-    preset: str
+    preset: Preset
     config: Config
     name: str = "nesf"
+
+    @property
+    def label(self) -> str:
+        """The preset, and whether it was changed."""
+        return f"nesf ({self.preset}{'' if self.config == PRESETS[self.preset] else ', changed'})"
 
     def train(self, trial: Trial, folder: Path, watch: Watch) -> tuple[Trained, dict[str, Any]]:
         """Train in a folder, which is that of a run, or go on with the run that is there.
@@ -40,7 +45,7 @@ class NesfMethod:
         run = Run(folder, setup, train, validation, resume=True)
         card = run.train(lambda report: watch(trial.name, report.epoch, training.epochs))
         assert card is not None
-        return codec.load(folder, best_device()), {
+        return codec.load(folder, own_device()), {
             "epochs": training.epochs,
             "minutes": round(run.trainer.seconds / 60, 2),
             "hardware": card.training["hardware"],
@@ -56,6 +61,14 @@ class VoxelMethod:
     settings: BaselineSettings
     name: str = "icsg3d"
 
+    @property
+    def label(self) -> str:
+        """The preset, and how much smaller than published the networks are."""
+        network = self.settings.network
+        smaller = {"U-Net": network.width, "VAE": network.vae_width}
+        sizes = [f"{part} width {share:g}" for part, share in smaller.items() if share != 1]
+        return f"voxels ({', '.join([self.preset, *sizes])})"
+
     def train(self, trial: Trial, folder: Path, watch: Watch) -> tuple[Trained, dict[str, Any]]:
         """Train in a folder, or go on with the run that is there.
 
@@ -68,7 +81,7 @@ class VoxelMethod:
         if (folder / voxel.SETUP).is_file() and voxel.Setup.read(folder) != setup:
             raise NesfError(f"{folder} holds a run with another configuration or other data; choose another --out.")
         known = validation.crystals if validation is not None else ()
-        device = best_device()
+        device = own_device()
         about = {"hardware": hardware(device)}
         run = voxel.Run(folder, setup, train.crystals, known, about=about, resume=True, device=device)
         stages = {stage.name: stage.optimisation.epochs for stage in run.trainer.stages}

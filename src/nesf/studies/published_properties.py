@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from nesf.metrics import named
+
 _PROPERTIES = ("energy_above_hull", "total_magnetization", "band_gap")
 _DATASETS = ("icsg3d", "lcs6a")
 _SPLITS = ("train", "val", "test")
@@ -58,13 +60,13 @@ class PublishedPrediction(NamedTuple):
 
 
 def dataset_of(name: str) -> tuple[str, str] | None:
-    """Data set and split of the paper that a table's name stands for, or None.
+    """Data set and split of Table S3 that a table's name stands for, or None.
 
     >>> dataset_of("lcs6a_val.parquet")
     ('lcs6a', 'val')
     """
-    stem, _, split = name.removesuffix(".parquet").rpartition("_")
-    return (stem, split) if stem in _DATASETS and split in _SPLITS else None
+    table = named(name)
+    return table if table is not None and table[0] in _DATASETS else None
 
 
 def published_prediction(name: str, method: str, wanted: str, exchanged: bool = False) -> PublishedPrediction | None:

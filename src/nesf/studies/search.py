@@ -15,6 +15,7 @@ from nesf import codec
 from nesf.config import Config
 from nesf.crystal import Crystal
 from nesf.data.datasets import Dataset
+from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.metrics import Score, Tally
 from nesf.runs import Run, Setup, describe
@@ -32,6 +33,10 @@ HOPELESS = 24
 """If as many crystals are all wrong, no more are scored."""
 
 
+class Diverged(NesfError):
+    """A training whose loss is no finite number any more."""
+
+
 @dataclass(frozen=True)
 class Search:
     """What is searched, and with which budget.
@@ -45,6 +50,8 @@ class Search:
         stages: in their order.
         storage: file of the trials; processes with the same file and search work together.
         most: most trials of a stage, or None.
+        domain: what the models may be asked, where that is more than the training data shows: for example the
+            elements of a whole data set, of whose first crystals they learn.
     """
 
     train: Dataset
@@ -54,6 +61,12 @@ class Search:
     stages: tuple[Stage, ...]
     storage: Path
     most: int | None = None
+    domain: Domain | None = None
+
+    def refused(self) -> int:
+        """How many validation crystals no model can be asked for; they count as failed in every trial."""
+        domain = self.domain or Domain.of(self.train.crystals)
+        return sum(domain.refusal(crystal) is not None for crystal in self.val.crystals)
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,11 @@ class Finished:
 
 
 def walk(search: Search, say: Say) -> list[Finished]:
-    """Go through the stages, doing trials that no other process does; returns when all are done."""
+    """Go through the stages, doing trials that no other process does; returns when all are done.
+
+    Raises:
+        NesfError: where a trial cannot be finished; nothing is kept of it but its training, with which it goes on.
+    """
     storage = Storage(search.storage)
     finished: list[Finished] = []
     config, best = search.start, None
@@ -121,18 +138,26 @@ def _attempt(search: Search, config: Config, best: Result | None, claim: Claim, 
 
 
 def measure(search: Search, config: Config, point: Point, folder: Path) -> Result:
-    """Train in a folder, or go on there, and score on the validation data; a failure is the worst score."""
+    """Train in a folder, or go on there, and score on the validation data; what diverges has the worst score.
+
+    Raises:
+        NesfError: for every other failure. It tells about the machine, not about the point.
+    """
     start = time.perf_counter()
     earlier = 0.0
     try:
-        setup = Setup(search.preset, config, describe(search.train, search.val))
+        setup = Setup(search.preset, config, describe(search.train, search.val), search.domain)
         run = Run(folder, setup, search.train, search.val, resume=True)
         earlier = run.trainer.seconds
         run.train(_watch)
         score = _score(codec.load(folder, own_device()), search.val.crystals)
-    except (NesfError, RuntimeError, MemoryError) as error:
+    except Diverged as error:
+        return Result(point, WORST, None, _minutes(start, earlier), str(error), failed=True)
+    except (RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return Result(point, WORST, None, _minutes(start, earlier), reason, failed=True)
+        raise NesfError(
+            f"The trial {_values(point)} failed ({reason}); it is not recorded, and the same command does it again."
+        ) from error
     assert score.atoms_error_percent is not None
     note = "" if score.n == len(search.val.crystals) else f"scored on {score.n} crystals, as all of them are wrong"
     return Result(point, score.atoms_error_percent, score.position_actual, _minutes(start, earlier), note)
@@ -152,7 +177,7 @@ def _score(model: codec.Codec, crystals: Sequence[Crystal]) -> Score:
 def _watch(report: EpochReport) -> None:
     losses = [report.train["total"], *([report.validation["total"]] if report.validation else [])]
     if not all(map(math.isfinite, losses)):
-        raise NesfError(f"Training diverged: the loss of epoch {report.epoch} is not a finite number.")
+        raise Diverged(f"Training diverged: the loss of epoch {report.epoch} is not a finite number.")
 
 
 def _minutes(start: float, earlier: float) -> float:
@@ -160,15 +185,18 @@ def _minutes(start: float, earlier: float) -> float:
 
 
 def _told(stage: Stage, result: Result, done: int, total: int) -> str:
-    values = "; ".join(f"{path} = {written(value)}" for path, value in result.point.items())
     position = "none" if result.position is None else f"{result.position:.4f} Å"
     note = f" ({result.note})" if result.note else ""
     scores = f"atoms {result.atoms:.2f} %, position {position}, {result.minutes:.1f} min{note}"
-    return f"{stage.name} {done}/{total}: {values}: {scores}"
+    return f"{stage.name} {done}/{total}: {_values(result.point)}: {scores}"
+
+
+def _values(point: Point) -> str:
+    return "; ".join(f"{path} = {written(value)}" for path, value in point.items())
 
 
 def _digest(search: Search, config: Config, points: list[Any]) -> str:
     """A short hash of all that a result depends on."""
-    data = [search.train.sha256, search.val.sha256]
+    data = [search.train.sha256, search.val.sha256, *([search.domain.to_dict()] if search.domain else [])]
     text = json.dumps([nesf.__version__, data, config.to_dict(), points], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

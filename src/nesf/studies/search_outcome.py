@@ -32,6 +32,7 @@ def outcome(search: Search, finished: Sequence[Finished], sources: tuple[str, st
             "stages": [_values(stage) for stage in finished],
             "configuration": final.to_dict(),
             "command": command,
+            "refused": search.refused(),
         },
         {"choices": _choices(search, finished), **{f"stage-{one.stage.name}": _trials(one) for one in finished}},
         {f"stage-{one.stage.name}": _picture(one) for one in finished},
@@ -76,11 +77,19 @@ def _summary(search: Search, finished: Sequence[Finished], command: str) -> str:
     return (
         f"The paper's staged search (Supplementary Note 7) from its own start, with preset {search.preset}: "
         f"{len(results)} of {full} points in {len(finished)} stages, each trained once, with one seed, for {budget}; "
-        f"{failed} of them failed. Chosen by the number of atoms, then by the position error (actual), on "
-        f"{len(search.val.crystals)} crystals of {search.val.name}; at the end {best.atoms:.2f} % and {position}. "
+        f"{failed} of them diverged. Chosen by the number of atoms, then by the position error (actual), on "
+        f"{len(search.val.crystals)} crystals of {search.val.name}{_refused(search)}; at the end {best.atoms:.2f} % "
+        f"and {position}. "
         "What differs by less than two seeds do is not told apart; and with a shorter training the best settings are "
         f"others, learning rate and batch above all.\n\nTrain with what was chosen: {command}"
     )
+
+
+def _refused(search: Search) -> str:
+    if not (count := search.refused()):
+        return ""
+    beyond = "the whole training table" if search.domain else "the training crystals"
+    return f", of which {count} lie beyond the elements and cells of {beyond} and count as wrong in every trial"
 
 
 def _choices(search: Search, finished: Sequence[Finished]) -> Table:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 
 from nesf.crystal import Crystal
 from nesf.data.datasets import Dataset
+from nesf.data.selection import checked_seed
 from nesf.errors import NesfError
 from nesf.studies.extras import require
 from nesf.studies.search import Finished, Say, Search, walk
@@ -25,11 +27,14 @@ def perform(search: Search, say: Say, workers: int = 1) -> list[Finished]:
         workers: processes, which share the threads.
 
     Raises:
-        NesfError: where Optuna is missing, or there is no worker.
+        NesfError: where Optuna is missing, there is no worker or point, or a trial cannot be finished.
     """
     require("optuna")
-    if workers < 1 or (search.most is not None and search.most < 1):
-        raise NesfError(f"There are {workers} workers and {search.most} points; give at least one of each.")
+    checked_seed(search.start.training.seed)
+    if workers < 1:
+        raise NesfError(f"--workers is {workers}; give at least 1.")
+    if search.most is not None and search.most < 1:
+        raise NesfError(f"--points is {search.most}; give at least 1.")
     threads = torch.get_num_threads()
     context = multiprocessing.get_context("spawn")
     share = max(1, threads // workers)
@@ -78,10 +83,17 @@ def _help(
     threading.Thread(target=follow, daemon=True).start()
     torch.set_num_threads(threads)
     os.environ["LOCAL_RANK"] = str(number % max(1, torch.cuda.device_count()))
+    sets = [tuple(Crystal(*one) for one in crystals) for crystals in (train, val)]
+    search = replace(search, train=replace(search.train, crystals=sets[0]), val=replace(search.val, crystals=sets[1]))
     # Told to stop with the main process, which says so.
     with suppress(KeyboardInterrupt):
-        sets = [tuple(Crystal(*one) for one in crystals) for crystals in (train, val)]
-        walk(
-            replace(search, train=replace(search.train, crystals=sets[0]), val=replace(search.val, crystals=sets[1])),
-            say,
-        )
+        _walk(search, say)
+
+
+def _walk(search: Search, say: Say) -> None:
+    """Do trials; ends this process with one sentence where one cannot be finished."""
+    try:
+        walk(search, say)
+    except (NesfError, OSError) as error:
+        say(f"A worker ended: {error}")
+        sys.exit(1)

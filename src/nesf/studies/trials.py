@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import nesf
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset
+from nesf.data.id_lists import read_id_lists
 from nesf.data.selection import folds as random_folds
 from nesf.domain import Domain
 from nesf.errors import NesfError
@@ -19,6 +22,8 @@ from nesf.metrics import Tally
 SCORES = "scores.json"
 SPLITS = ("train", "val", "test")
 
+# The ids of the validation and the test part; the others are for training.
+Fold = Mapping[str, Sequence[str]]
 # What is told of a training: its name, the epoch that is done, and of how many.
 Watch = Callable[[str, int, int], None]
 
@@ -65,6 +70,11 @@ class Method(Protocol):
         """As the paper's tables call it: nesf or icsg3d."""
         ...
 
+    @property
+    def label(self) -> str:
+        """For people: what was trained, and how it differs from what was published."""
+        ...
+
     def train(self, trial: Trial, folder: Path, watch: Watch) -> tuple[Trained, dict[str, Any]]:
         """Train in a folder, or go on with what is there; the model, and what the training was like."""
         ...
@@ -76,12 +86,12 @@ def over_seeds(parts: Mapping[str, Dataset], count: int, first: int = 0) -> list
     Raises:
         NesfError: where there is no trial.
     """
-    if count < 1:
-        raise NesfError(f"--seeds is {count}; give at least 1.")
+    if count < 1 or first < 0:
+        raise NesfError(f"--seeds {count} from --first-seed {first} are none; give at least 1 from 0 on.")
     return [Trial(f"seed{seed}", seed, parts, "val" in parts) for seed in range(first, first + count)]
 
 
-def over_folds(data: Dataset, folds: Sequence[Mapping[str, Sequence[str]]], seed: int) -> list[Trial]:
+def over_folds(data: Dataset, folds: Sequence[Fold], seed: int) -> list[Trial]:
     """One trial for each fold; the last weights are kept, as in the paper, and all elements are known.
 
     Ninety crystals do not hold every element of the set, so each fold's model is told the whole set's elements and
@@ -112,23 +122,23 @@ def over_folds(data: Dataset, folds: Sequence[Mapping[str, Sequence[str]]], seed
     return trials
 
 
-def read_folds(source: str, data: Dataset, seed: int) -> list[dict[str, list[str]]]:
+def read_folds(source: str, data: Dataset, seed: int) -> list[Fold]:
     """Folds by number, drawn at random, or from a JSON file: a list of ``{"val": [ids], "test": [ids]}``.
 
     Raises:
-        NesfError: where the file cannot be read as that.
+        NesfError: where the file cannot be read as that, or does not test every crystal of the data once.
     """
-    if source.isdigit():
-        drawn = random_folds((crystal.id for crystal in data.crystals), seed, int(source))
-        return [{"val": list(one.val), "test": list(one.test)} for one in drawn]
-    try:
-        values = json.loads(Path(source).read_text(encoding="utf-8"))
-        return [{part: [str(name) for name in one[part]] for part in ("val", "test")} for one in values]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    ids = [crystal.id for crystal in data.crystals]
+    drawn = random_folds(ids, seed, int(source)) if source.isdigit() else read_id_lists(source).folds
+    if not drawn:
+        raise NesfError(f'{source} holds no folds; give a number, or a JSON list of {{"val": [ids], "test": [ids]}}.')
+    tested = Counter(name for one in drawn for name in one.test)
+    wrong = next((name for name in ids if tested[name] != 1), None)
+    if wrong is not None:
         raise NesfError(
-            f"{source} cannot be read as folds ({error}); give a number, or a JSON list of objects with the ids of "
-            "val and test."
-        ) from None
+            f"{source} tests {wrong!r} {tested[wrong]} times; folds test every crystal of {data.name} once."
+        )
+    return [{"val": one.val, "test": one.test} for one in drawn]
 
 
 def share(trials: Sequence[Trial], part: str) -> list[Trial]:
@@ -155,21 +165,31 @@ def perform(trial: Trial, method: Method, folder: Path, watch: Watch, scored: Se
     """
     model, training = method.train(trial, folder, watch)
     parts = {part: data for part, data in trial.parts.items() if part in scored}
-    key = {"model": model.fingerprint, "data": {part: data.sha256 for part, data in parts.items()}}
-    known = scores_in(folder)
-    if known is not None and known["key"] == key:
-        return {**known, "training": training}
-    splits = {part: _tally(model, data.crystals).to_dict() for part, data in parts.items()}
-    values = {"key": key, "method": method.name, "trial": trial.name, "training": training, "splits": splits}
-    with whole_file(folder / SCORES) as path:
-        path.write_text(json.dumps(values) + "\n", encoding="utf-8")
-    return values
+    kept = _kept(folder)
+    for part, data in parts.items():
+        key = {"model": model.fingerprint, "data": data.sha256, "nesf": nesf.__version__}
+        if part not in kept or kept[part]["key"] != key:
+            kept[part] = {"key": key, "tally": _tally(model, data.crystals).to_dict()}
+            with whole_file(folder / SCORES) as path:
+                path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    return {
+        "method": method.name,
+        "label": method.label,
+        "trial": trial.name,
+        "training": training,
+        "model": model.fingerprint,
+        "splits": {part: kept[part]["tally"] for part in parts},
+    }
 
 
-def scores_in(folder: Path) -> dict[str, Any] | None:
-    """The scores of a trial, as far as it has been performed."""
-    path = folder / SCORES
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _kept(folder: Path) -> dict[str, Any]:
+    """The scores of a trial's parts of the data, as far as they were taken."""
+    try:
+        values = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    # Scores of another layout are taken again.
+    return values if all(isinstance(one, dict) and "tally" in one for one in values.values()) else {}
 
 
 def _tally(model: Trained, crystals: Sequence[Crystal]) -> Tally:

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ from nesf.training.settings import LossSettings, SamplingSettings, TrainingSetti
 from nesf.training.team import ALONE, Team
 
 Augmentation = Callable[[CrystalBatch, torch.Generator], CrystalBatch]
+
+
+class Diverged(NesfError):
+    """A training whose loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,11 @@ class Trainer:
         while self.epoch < self.settings.epochs:
             start = time.perf_counter()
             train, rate, queries = self._train_epoch()
+            if not math.isfinite(train["total"]):
+                raise Diverged(
+                    f"The loss of epoch {self.epoch + 1} is no number any more; lower training.learning-rate "
+                    f"({self.settings.learning_rate:g})."
+                )
             taken = time.perf_counter() - start
             self.epoch += 1
             due = self.epoch % self.settings.validate_every == 0 or self.epoch == self.settings.epochs

@@ -81,3 +81,13 @@ def start_like_keras(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def start_standardised(network: nn.Module, grids: Float[Tensor, "n c d d d"]) -> None:
+    """Let a network start as if each channel had mean 0 and spread 1, by changing its first convolution."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv3d))
+    assert first.bias is not None
+    spread, mean = torch.std_mean(grids, (0, 2, 3, 4))
+    first.weight.div_(spread[:, None, None, None])
+    first.bias.sub_((first.weight.sum((2, 3, 4)) * mean).sum(1))

@@ -15,7 +15,7 @@ from nesf.baselines.voxel.stages import Name, Networks, Stage
 from nesf.errors import NesfError
 
 _STAGES: tuple[Name, ...] = ("unet", "vae", "tune")
-# Crystals that the output of the autoencoder gets its first mean and spread from.
+# Crystals that both networks have the scale of their first weights from.
 _MEASURED = 256
 # Crystals that the batch norms are measured on after each epoch.
 _SETTLED_BY = 128
@@ -92,12 +92,16 @@ class Trainer:
         self.data = data
         self.validation = validation
         self.networks = Networks(settings).to(data.density.device)
-        some = data.select(torch.arange(min(len(data), _MEASURED), device=data.density.device))
-        self.networks.vae.start_from(scaled(some.grids(), settings.network.scaling))
+        self._start_from(data.select(torch.arange(min(len(data), _MEASURED), device=data.density.device)))
         self.stages = [Stage(name, self.networks, settings) for name in _STAGES if getattr(settings, name).epochs > 0]
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.seconds = 0.0
         self.enter(0)
+
+    def _start_from(self, some: Voxels) -> None:
+        grids = scaled(some.grids(), self.settings.network.scaling)
+        self.networks.unet.start_from(grids, some.labels)
+        self.networks.vae.start_from(grids)
 
     def enter(self, stage: int) -> None:
         """Stand at the start of a stage, or at the end of everything."""
@@ -145,9 +149,12 @@ class Trainer:
             parts = stage.losses(batch, self.generator, self.epoch)
             self._step(stage, parts["total"], rate)
             sums = {name: sums.get(name, 0.0) + value.detach() for name, value in parts.items()}
+        means = {name: float(value) / steps for name, value in sums.items()}
+        if not math.isfinite(means["total"]):
+            raise NesfError(f"The loss of stage {stage.name} is no number any more; lower {stage.name}.learning-rate.")
         some = torch.cat(self._batches(_TOGETHER))[:_SETTLED_BY]
         stage.settle(self.data.select(part) for part in some.split(_TOGETHER) if len(part) > 1)
-        return {name: float(value) / steps for name, value in sums.items()}, rate
+        return means, rate
 
     def _batches(self, size: int) -> list[Tensor]:
         """All crystals in a new order; batch norms need two of them, so that a single last one is left out."""

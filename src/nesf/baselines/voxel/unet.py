@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nesf.baselines.voxel.layers import BATCH_NORM, Conv3d, conv3d, doubled_conv3d, start_like_keras
+from nesf.baselines.voxel.layers import BATCH_NORM, Conv3d, conv3d, doubled_conv3d, start_like_keras, start_standardised
 from nesf.shapes import Float
 
 CLASSES = 95
@@ -101,3 +101,17 @@ class UNet(nn.Module):
             outputs.append(x)
             features.append(before)
         return outputs, features
+
+    @torch.no_grad()
+    def start_from(self, grids: Float[Tensor, "n 4 d d d"], labels: Tensor) -> None:
+        """Start from what some true grids say without any learning: scale of the channels, frequency of the classes.
+
+        Args:
+            grids: as the network sees them.
+            labels: (n, d, d, d) atomic number of each voxel, 0 for none.
+        """
+        start_standardised(self.down, grids)
+        counts = torch.bincount(labels.flatten().long(), minlength=CLASSES) + labels.numel() / CLASSES * 1e-3
+        share = counts / counts.sum()
+        assert self.heads.bias is not None
+        self.heads.bias.copy_(torch.cat((share.log(), (1 / share[:1] - 1).log())))

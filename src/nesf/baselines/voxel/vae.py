@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nesf.baselines.voxel.layers import BATCH_NORM, Conv3d, DoubledConv3d, start_like_keras
+from nesf.baselines.voxel.layers import BATCH_NORM, Conv3d, DoubledConv3d, start_like_keras, start_standardised
 from nesf.baselines.voxel.unet import CHANNELS
 from nesf.shapes import Float
 
@@ -30,7 +30,8 @@ class Posterior:
 
     def sample(self, generator: torch.Generator | None) -> Float[Tensor, "n latent"]:
         """One latent vector for each grid, drawn at random."""
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        device = self.mean.device if generator is None else generator.device
+        noise = torch.randn(self.mean.shape, generator=generator, device=device).to(self.mean.device)
         return self.mean + (0.5 * self.log_variance.float()).exp() * noise
 
 
@@ -102,7 +103,9 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def start_from(self, grids: Float[Tensor, "n 4 d d d"]) -> None:
-        """Give the output the mean and spread of each channel of some grids, to which it would crawl otherwise."""
+        """Start from the mean and spread of each channel of some grids, to which the output would crawl otherwise."""
+        if not self.condition:
+            start_standardised(self.encoder, grids)
         spread, mean = torch.std_mean(grids, (0, 2, 3, 4))
         last = [module for module in self.decoder if isinstance(module, (Conv3d, nn.BatchNorm3d))][-1]
         assert last.bias is not None

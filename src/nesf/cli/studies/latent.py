@@ -89,7 +89,7 @@ def map_(arguments: Sequence[str]) -> None:
         """Draw the latent vectors of a data set in the plane, and measure how much of a crystal its neighbours share.
 
         Writes a picture with three colourings (volume, atoms, crystal system), the coordinates, and a page to be
-        opened in a browser, where each point tells what it is.
+        opened in a browser, where each point tells what it is and the space group is a fourth colouring.
 
         Args:
             model: a run folder, a weights file or the name of a shipped model.

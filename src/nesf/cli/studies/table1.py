@@ -1,5 +1,6 @@
 """``nesf study table1``."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -91,6 +92,8 @@ def table1(arguments: Sequence[str]) -> None:
             voxel_preset: what the settings of the voxel baseline start from: faithful (as published) or strong.
             voxel: the voxel baseline.
         """
+        from nesf.studies.table1 import table1 as study
+
         sets = _datasets(data, val, test)
         trials = _trials(sets, folds, seeds, first_seed)
         where = out / f"table1-{dataset}"
@@ -98,10 +101,30 @@ def table1(arguments: Sequence[str]) -> None:
         methods = _methods(method, preset, config, voxel_preset, voxel)
         if processes > 1 and part is None:
             _spread(words, processes, where)
-        scores = _perform(trials, methods, where / "runs", part, score)
+
+        def scores() -> list[dict[str, Any]]:
+            try:
+                return _perform(trials, methods, where / "runs", part, score)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("Interrupted; the same command goes on.") from None
+
         if part is not None:
+            scores()
             return
-        _conclude(dataset, scores, words, out, sets, trials, methods, folds)
+        settings: dict[str, Any] = {one.name: asdict(one) for one in methods}  # type: ignore[call-overload]
+        if folds is not None:
+            settings["folds"] = _described(folds)
+        name: Any = dataset.replace("-", "_")
+        conduct(
+            "table1",
+            words,
+            out,
+            lambda: study(name, scores(), pooled=folds is not None),
+            data=list(sets.values()),
+            settings=settings,
+            seed=trials[0].seed,
+            folder=where.name,
+        )
 
     tyro.cli(command, prog="nesf study table1", args=words)
 
@@ -124,7 +147,7 @@ def _trials(sets: "dict[str, Dataset]", folds: str | None, seeds: int, first: in
 
 
 def _methods(
-    method: Methods, preset: str, config: Config, voxel_preset: str, voxel: BaselineSettings
+    method: Methods, preset: Preset, config: Config, voxel_preset: str, voxel: BaselineSettings
 ) -> "list[Method]":
     from nesf.studies.methods import NesfMethod, VoxelMethod
 
@@ -149,14 +172,17 @@ def _perform(
 
 def _spread(words: Sequence[str], processes: int, where: Path) -> None:
     """The same command in several processes, each with its share of the trainings and of the processor."""
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    import torch
+
+    threads = str(max(1, torch.get_num_threads() // processes))
+    shared = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     where.mkdir(parents=True, exist_ok=True)
     logs = [where / f"part-{k + 1}-of-{processes}.log" for k in range(processes)]
     notes.print(f"{processes} processes with {threads} threads each; they report to {where}/part-*.log", markup=False)
     started = []
     for k, log in enumerate(logs):
         command = [sys.executable, "-m", "nesf", "study", "table1", *words, "--part", f"{k + 1}/{processes}"]
+        environment = {**shared, "LOCAL_RANK": str(k % max(1, torch.cuda.device_count()))}
         with log.open("w", encoding="utf-8") as file:
             started.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment))
     try:
@@ -170,27 +196,8 @@ def _spread(words: Sequence[str], processes: int, where: Path) -> None:
         raise NesfError(f"A process failed, see {failed[0]}: {' '.join(last)}")
 
 
-def _conclude(
-    dataset: Column,
-    scores: list[dict[str, Any]],
-    words: Sequence[str],
-    out: Path,
-    sets: "dict[str, Dataset]",
-    trials: "Sequence[Trial]",
-    methods: "Sequence[Method]",
-    folds: str | None,
-) -> None:
-    from nesf.studies.table1 import protocol
-    from nesf.studies.table1 import table1 as study
-
-    name: Any = dataset.replace("-", "_")
-    conduct(
-        "table1",
-        words,
-        out,
-        lambda: study(name, scores, pooled=folds is not None, protocol=protocol(scores, folded=folds is not None)),
-        data=list(sets.values()),
-        settings={method.name: asdict(method) for method in methods},  # type: ignore[call-overload]
-        seed=trials[0].seed,
-        folder=f"table1-{dataset}",
-    )
+def _described(folds: str) -> dict[str, Any]:
+    """The folds as the record names them."""
+    if folds.isdigit():
+        return {"drawn": int(folds)}
+    return {"name": Path(folds).name, "sha256": hashlib.sha256(Path(folds).read_bytes()).hexdigest()}
