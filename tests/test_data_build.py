@@ -168,6 +168,7 @@ def test_what_is_there_is_replaced_only_when_asked(source, tmp_path, capsys):
         (["ybco-like", "--from", "SOURCE"], "none belongs to ybco_like"),
         (["icsg3d", "--from", "nowhere.parquet"], "nowhere.parquet is neither"),
         (["icsg3d", "--from", "SOURCE", "--ids", "SOURCE.json"], "holds no lists of ids"),
+        (["icsg3d", "--from", "SOURCE", "--split", "seeded", "--seed", "-1"], "The seed is -1"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, words, source, tmp_path, capsys):

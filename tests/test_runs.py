@@ -16,7 +16,7 @@ from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.runs import CHECKPOINT, LOG, Run, Setup, describe
 from nesf.testing import perovskite, rocksalt
-from nesf.training import Diverged
+from nesf.training import DivergenceError
 
 DATA = Dataset("two", (rocksalt(), perovskite()), (), "a hash")
 OTHER = Crystal("MgO", [12, 8], [[0, 0, 0], [2.1, 2.1, 2.1]], [[4.2, 0, 0], [0, 4.2, 0], [0, 0, 4.2]])
@@ -108,5 +108,5 @@ except ValueError as error:
 def test_a_training_that_diverges_says_so(tmp_path):
     made = setup(3)
     wild = replace(made.config, training=replace(made.config.training, learning_rate=1e30, schedule="step"))
-    with pytest.raises(Diverged, match=r"no number any more; lower training\.learning-rate"):
+    with pytest.raises(DivergenceError, match=r"no number any more; lower training\.learning-rate"):
         Run(tmp_path, replace(made, config=wild), DATA, None).train(lambda _: None)

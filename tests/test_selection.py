@@ -174,6 +174,13 @@ def test_bad_ids_are_refused():
         folds(["a", "b"], seed=0, count=2)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_not_every_generator_takes_is_refused(seed):
+    for choose in (split, folds):
+        with pytest.raises(NesfError, match=f"The seed is {seed}; give a whole number from 0 to 4294967295"):
+            choose([str(i) for i in range(30)], seed)
+
+
 def test_a_cube_is_judged_to_a_tolerance():
     cube = testing.caesium_chloride()
     assert rules.is_cubic(replace(cube, cell=cube.cell + np.diag([0, 0, 1e-4])))

@@ -1,5 +1,6 @@
 """Studies of latent vectors: their laws, on the shipped model and on planted vectors."""
 
+import hashlib
 import json
 import sys
 from itertools import pairwise
@@ -17,9 +18,10 @@ from nesf.errors import NesfError
 from nesf.io import convert, write_cif, write_table
 from nesf.plots import map_page
 from nesf.plots.latent_page import Point
+from nesf.plots.parity import Parity, parities
 from nesf.plots.strips import Panel, strip
 from nesf.studies import interpolation, latent_map, properties
-from nesf.studies.endpoints import find_usable
+from nesf.studies.endpoints import describe_files, find_usable
 from nesf.studies.extras import require
 from nesf.studies.published_properties import published_prediction
 from nesf.studies.regression import predict
@@ -145,9 +147,17 @@ def test_interpolate_goes_on_without_the_ends_that_are_missing(
     rows = (tmp_path / "interpolate" / "NaCl-to-SrTiO3.csv").read_text().splitlines()
     assert len(rows) == 1 + 3
     assert (tmp_path / "interpolate" / "NaCl-to-SrTiO3.png").stat().st_size > 10_000
+    assert record["provenance"]["settings"]["files"] == []
     for ends in (["nowhere", "NaCl"], ["NaCl"], []):
         assert main(["study", "interpolate", "lcs6a", *ends, *table]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 3
+
+
+def test_ends_given_as_files_are_recorded_with_their_hash(tmp_path: Path) -> None:
+    write_cif(rocksalt(), tmp_path / "salt.cif")
+    names = [str(tmp_path / "salt.cif"), "NaCl-rocksalt", str(tmp_path / "salt.cif")]
+    (one,) = describe_files(names)
+    assert one == {"name": names[0], "sha256": hashlib.sha256((tmp_path / "salt.cif").read_bytes()).hexdigest()}
 
 
 def test_a_strip_draws_failures_and_names_with_markup(tmp_path: Path) -> None:
@@ -197,6 +207,28 @@ def test_a_map_counts_what_is_refused(model: Codec, textbook: Dataset) -> None:
     assert textbook.crystals[0].id in outcome.pages["map"]
     with pytest.raises(NesfError, match="at least 4 crystals"):
         latent_map.study(model, Dataset("few", (rocksalt(),), (), ""))
+
+
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+@pytest.mark.parametrize(
+    "words", [("--perplexity", "-1"), ("--perplexity", "0"), ("--perplexity", "nan"), ("--seed", "-1")]
+)
+def test_no_map_is_drawn_with_settings_that_are_none(
+    method: str, words: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "map", "lcs6a", "textbook", "--method", method, *words, "--out", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words[0].removeprefix("--") in line
+    assert words[1] in line
+
+
+def test_the_page_can_be_coloured_by_space_group() -> None:
+    points = [Point(f"{i}", "NaCl", 0.0, 0.0, (1.0, 1.0, 1.0), 1.0, 8, group, 0) for i, group in enumerate((1, 225))]
+    page = map_page(points, latent_map.SYSTEMS, "groups")
+    for name in ("cell volume", "number of atoms", "crystal system", "space group"):
+        assert f'"label":"{name}"' in page
+    assert '"marker.color":[[1,225]]' in page
+    assert '"marker.cmax":[230]' in page
 
 
 def test_hostile_names_are_text_in_the_page() -> None:
@@ -256,6 +288,11 @@ def test_a_property_known_of_too_few_is_a_row_without_figures(model: Codec, text
     outcome = properties.study(model, few, few, properties=["length"], seeds=1)
     assert outcome.tables["properties"].rows == [["length", "too few values", 6, 6, *[None] * 6]]
     assert outcome.pictures == {}
+
+
+def test_any_name_of_a_property_can_be_drawn(tmp_path: Path) -> None:
+    values = np.arange(3.0)
+    parities([[Parity(values, values, "SVR", HOSTILE, "R² = 1")]]).savefig(tmp_path / "parity.png")
 
 
 def test_the_rows_of_the_paper_are_read_as_printed_and_exchanged() -> None:

@@ -119,6 +119,13 @@ def test_data_without_any_common_size_are_refused(model: Codec, monkeypatch: pyt
         errors_by_size.study(answers(model, monkeypatch, rocksalt()), [named(rocksalt())])
 
 
+def test_any_name_of_a_data_set_can_be_drawn(model: Codec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = replace(named(rocksalt()), name="a$x^{$b")
+    outcome = errors_by_size.study(answers(model, monkeypatch, rocksalt()), [data], least=1)
+    outcome.pictures["errors_by_size"].figure.savefig(tmp_path / "errors.png")
+    assert data.name in texts(outcome.pictures["errors_by_size"].figure)
+
+
 def test_each_data_set_has_a_row_of_three_panels(model: Codec, textbook: Dataset) -> None:
     outcome = errors_by_size.study(model, [textbook, textbook])
     figure = outcome.pictures["errors_by_size"].figure
@@ -189,6 +196,23 @@ def test_named_crystals_are_shown_in_order_and_failures_with_their_reason(
     assert len(Structure.from_file(tmp_path / "true" / f"{ids[0]}.cif")) == len(rutile)
 
 
+def test_cifs_of_an_earlier_study_are_removed_and_nothing_else_is(
+    model: Codec, textbook: Dataset, tmp_path: Path
+) -> None:
+    for ids in (["TiO2-rutile"], ["NaCl-rocksalt"]):
+        reconstructions.study(model, textbook, ids=ids, cifs=tmp_path)
+        (tmp_path / "true" / "notes.txt").touch()
+        (tmp_path / "mine.cif").touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert found == {"mine.cif", "true/notes.txt", "true/NaCl-rocksalt.cif", "found/NaCl-rocksalt.cif"}
+
+
+def test_no_two_columns_have_one_head(model: Codec, textbook: Dataset) -> None:
+    heads = reconstructions.study(model, textbook, ids=["NaCl-rocksalt"]).tables["reconstructions"].heads
+    assert len(set(heads)) == len(heads)
+    assert {"formula found", "atoms found"} <= set(heads)
+
+
 def test_what_the_model_refuses_is_not_chosen_but_counted(model: Codec, textbook: Dataset) -> None:
     refused = sum(model.refusal(one) is not None for one in textbook.crystals)
     outcome = reconstructions.study(model, textbook, count=4)
@@ -212,7 +236,7 @@ def test_both_of_a_pair_are_drawn_to_one_scale_and_wrong_atoms_are_ringed() -> N
 def test_any_id_can_be_written() -> None:
     true = caesium_chloride().renamed("$a_{$ $")
     assert "a_{" in texts(drawn([(true, true)], captions=[Caption(true.id, "")]))
-    assert "a_{" in texts(drawn([(true, Failure(true.id, "Lost."))]))
+    assert "a_{" in texts(drawn([(true, Failure(true.id, "Lost in $x^{$."))]))
 
 
 # Sensitivity
@@ -346,3 +370,39 @@ def test_a_command_writes_a_folder_that_says_where_it_comes_from(
             heads, *rows = csv.reader(file)
         assert rows
         assert all(len(row) == len(heads) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny trained voxel baseline."""
+    folder = tmp_path_factory.mktemp("voxels")
+    write_table(folder / "known.parquet", [rocksalt(), caesium_chloride(), perovskite()])
+    words = ["--grid.size", "16", "--width", "0.125", "--vae-width", "0.125", "--latent", "8", "--unet.epochs", "1"]
+    words += ["--unet.batch", "2", "--unet.crop", "8", "--vae.epochs", "1", "--vae.batch", "2"]
+    assert main(["baseline", "train", str(folder / "known.parquet"), "--out", str(folder / "vx"), *words]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", ["errors-by-size", "reconstructions"])
+def test_a_study_can_be_asked_of_the_baseline_and_stands_beside_that_of_nesf(
+    baseline: Path, tmp_path: Path, name: str
+) -> None:
+    options = ["--least", "1"] if name == "errors-by-size" else []
+    assert (
+        main(["study", name, str(baseline / "vx"), str(baseline / "known.parquet"), *options, "--out", str(tmp_path)])
+        == 0
+    )
+    values = read_record(tmp_path / f"{name}-voxel")
+    (source,) = values["provenance"]["models"]
+    assert source["method"] == "voxel baseline"
+    assert source["preset"] == "faithful"
+    assert source["name"] == "vx"
+    assert "the voxel baseline vx (preset faithful)" in values["summary"]
+    assert not (tmp_path / name).exists()
+
+
+def test_other_studies_say_what_a_baseline_is(
+    baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "map", str(baseline / "vx"), "textbook", "--out", str(tmp_path)]) == 1
+    assert "holds a voxel baseline; use nesf baseline evaluate." in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,31 @@ def test_each_table_picture_and_page_is_a_file_and_nothing_else_is(tmp_path: Pat
 
 
 def test_a_folder_has_no_record_where_the_study_was_not_completed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        record().write(outcome(error=float("nan")), tmp_path)
+    record().write(outcome(error=1.0), tmp_path)
+    broken = Figure()
+    broken.subplots().set_title("$ $x^{ $ $")
+    with pytest.raises(ValueError, match="ParseException"):
+        record().write(replace(outcome(error=2.0), pictures={"broken": Picture(broken, "")}), tmp_path)
     assert not (tmp_path / "study.json").exists()
+
+
+def test_what_cannot_be_written_leaves_the_earlier_record(tmp_path: Path) -> None:
+    record().write(outcome(error=1.0), tmp_path)
+    with pytest.raises(TypeError, match="serializable"):
+        record().write(outcome(error=object()), tmp_path)
+    assert read_record(tmp_path)["values"] == {"error": 1.0}
+
+
+def test_what_is_no_number_is_written_as_none(tmp_path: Path) -> None:
+    nan, inf = float("nan"), float("inf")
+    found = replace(
+        outcome(r2=[0.5, nan], by={"x": inf}), tables={"t": Table("T", ["a", "b"], [[nan, 1.0], [inf, "x"]])}
+    )
+    record(limit=-inf).write(found, tmp_path)
+    back = read_record(tmp_path)
+    assert back["values"] == {"r2": [0.5, None], "by": {"x": None}}
+    assert back["provenance"]["settings"] == {"limit": None}
+    assert (tmp_path / "t.csv").read_text().splitlines() == ["a,b", ",1.0", ",x"]
 
 
 @pytest.mark.parametrize("content", [None, "no JSON", "[1]", json.dumps({"format": 99})])
@@ -85,5 +108,6 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: str | Non
 
 def test_models_and_data_are_described_by_their_hashes() -> None:
     model, data = nesf.load("lcs6a"), load_dataset("textbook")
-    assert describe_model(model) == {"name": "lcs6a", "preset": "fast", "sha256": model.fingerprint}
+    described = {"method": "nesf", "name": "lcs6a", "preset": "fast", "sha256": model.fingerprint}
+    assert describe_model(model) == described
     assert describe_data(data) == {"name": "textbook", "sha256": data.sha256, "crystals": len(data.crystals)}

@@ -16,6 +16,7 @@ from nesf.codec import Codec
 from nesf.config import FAST, PAPER, PRESETS, Config
 from nesf.crystal import Failure
 from nesf.data.datasets import Dataset
+from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.io import write_table
 from nesf.model import NetworkSettings
@@ -25,8 +26,9 @@ from nesf.studies.search import Search, choose, walk
 from nesf.studies.search_outcome import outcome, train_command
 from nesf.studies.search_stages import PUBLISHED, STAGES, START, Stage, changed
 from nesf.studies.search_storage import FileLock, Result, Storage
-from nesf.studies.search_workers import perform
+from nesf.studies.search_workers import _walk, perform
 from nesf.testing import caesium_chloride, perovskite, rocksalt
+from nesf.training import Trainer
 
 SMALL = NetworkSettings(
     latent=8,
@@ -142,26 +144,94 @@ def test_a_cap_of_points_is_kept_and_can_be_raised(tiny, monkeypatch):
     assert len({(config.network.latent, config.training.batch) for config in trained}) == len(trained) == 8
 
 
-def test_a_failed_trial_is_the_worst_and_says_why(tiny, monkeypatch):
-    train = Run.train
-
-    def diverging(run, report):
-        if run.setup.config.network.latent == 4:
-            raise RuntimeError("CUDA out of\nmemory")
-        return train(run, report)
-
-    monkeypatch.setattr(Run, "train", diverging)
+def test_a_diverged_trial_is_the_worst_and_says_why(tiny):
     stages = (TWO[0], Stage("rate", "Rate", {"training.learning_rate": (1e-3, 1e30)}))
     search = replace(tiny, stages=stages, start=changed(tiny.start, {"training.learning_rate": 1e-3}))
     first, second = walk(search, told)
-    failed, good = first.results
-    assert (failed.atoms, failed.position, failed.note) == (100.0, None, "CUDA out of memory")
-    assert good.note == ""
-    assert "diverged" in second.results[1].note
+    assert [one.note for one in first.results] == ["", ""]
+    diverged = second.results[1]
+    assert (diverged.atoms, diverged.position, diverged.failed) == (100.0, None, True)
+    assert "diverged" in diverged.note
     assert second.after.training.learning_rate == 1e-3
     remarks = [row[-1] for row in outcome(tiny, [first, second], ("a", "b")).tables["stage-rate"].rows]
     assert remarks[0].startswith("chosen")
     assert "diverged" in remarks[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("CUDA out of\nmemory"), r"network.latent = \d failed \(CUDA out of memory\); it is not recorded"),
+        (MemoryError(), "failed \\(MemoryError\\)"),
+        (NesfError("The disk is full."), "The disk is full"),
+    ],
+)
+def test_what_fails_for_the_sake_of_the_machine_is_not_recorded_and_goes_on(tiny, monkeypatch, error, sentence):
+    epochs, run_all = [], Trainer.run
+
+    def failing(trainer):
+        for report in run_all(trainer):
+            epochs.append(report.epoch)
+            yield report
+            if error is not None:
+                raise error
+
+    monkeypatch.setattr(Trainer, "run", failing)
+    monkeypatch.setattr("nesf.runs.SAVE_EVERY_SECONDS", 0.0)
+    search = replace(tiny, stages=TWO[:1])
+    with pytest.raises(NesfError, match=sentence):
+        walk(search, told)
+    assert len(list(tiny.storage.parent.glob("*.work/run-*/checkpoint.safetensors"))) == 1
+    error = None
+    (stage,) = walk(search, told)
+    # The first trial goes on with its second epoch, and both are scored.
+    assert epochs == [1, 2, 1, 2]
+    assert not any(one.failed for one in stage.results)
+
+
+def test_the_elements_of_the_whole_set_are_known_to_models_of_its_first_crystals(tiny):
+    few = replace(tiny, train=data(rocksalt(), caesium_chloride()), stages=TWO[:1], most=1)
+    whole = replace(few, domain=Domain.of(tiny.train.crystals))
+    assert (few.refused(), whole.refused()) == (1, 0)
+    (without,), (knowing,) = walk(few, told), walk(whole, told)
+    summaries = [outcome(*one, ("a", "b")).summary for one in ((few, [without]), (whole, [knowing]))]
+    assert ["of which 1 lie beyond" in text for text in summaries] == [True, False]
+    # They are other trials than those of models that know less.
+    assert len({json.dumps(line) for line in studies_in(tiny.storage)}) == 2
+
+
+def studies_in(storage):
+    """The studies that a journal tells of."""
+    lines = [json.loads(line) for line in storage.read_text().splitlines()]
+    return {line["study_name"] for line in lines if line["op_code"] == 0}
+
+
+def test_a_worker_that_cannot_go_on_says_one_sentence_and_ends(tiny, monkeypatch):
+    said = []
+
+    def fail(*_):
+        raise NesfError("The disk is full.")
+
+    monkeypatch.setattr("nesf.studies.search_workers.walk", fail)
+    with pytest.raises(SystemExit) as end:
+        _walk(tiny, said.append)
+    assert end.value.code == 1
+    assert said == ["A worker ended: The disk is full."]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"workers": 0}, "--workers is 0; give at least 1."),
+        ({"most": 0}, "--points is 0; give at least 1."),
+        ({"seed": -1}, "The seed is -1; give a whole number from 0 to 4294967295."),
+    ],
+)
+def test_what_cannot_be_searched_is_one_sentence(tiny, wrong, sentence):
+    start = changed(tiny.start, {"training.seed": wrong.get("seed", 0)})
+    with pytest.raises(NesfError) as error:
+        perform(replace(tiny, start=start, most=wrong.get("most")), told, wrong.get("workers", 1))
+    assert str(error.value) == sentence
 
 
 def test_a_hopeless_model_is_not_scored_to_the_end(monkeypatch):
@@ -322,7 +392,7 @@ def test_the_command_trains_what_was_chosen(monkeypatch):
 
 def test_the_command_line_writes_the_folder(tmp_path, monkeypatch, capsys):
     scores(monkeypatch, lambda config: (100.0 - config.network.latent / 100, 0.5 + config.training.batch / 1e3))
-    crystals = [replace(rocksalt(), id=f"NaCl-{i}") for i in range(5)]
+    crystals = [replace(rocksalt(), id=f"NaCl-{i}") for i in range(4)] + [caesium_chloride()]
     table = tmp_path / "salt.parquet"
     write_table(table, crystals)
     words = ["study", "search", str(table), str(table), "--stages", "latent", "batch", "--epochs", "2"]
@@ -330,6 +400,8 @@ def test_the_command_line_writes_the_folder(tmp_path, monkeypatch, capsys):
     record = json.loads((tmp_path / "search" / "study.json").read_text())
     assert "2 epochs" in record["summary"]
     assert "of 4 crystals" in record["summary"]
+    # The fifth has other elements, which the models are told of.
+    assert record["values"]["refused"] == 0
     assert "10 of 16 points in 2 stages" in record["summary"]
     assert (
         record["values"]["configuration"]["network"]["latent"]

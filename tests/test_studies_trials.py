@@ -237,3 +237,8 @@ def test_both_methods_stand_beside_the_paper_and_only_what_is_asked_for_is_score
     heads = (tmp_path / "studies" / "table1-lcs6a" / "val.csv").read_text().splitlines()[0]
     assert heads == ',"nesf (fast, changed)","paper, NeSF","voxels (faithful, U-Net width 0.125)","paper, ICSG3D"'
     assert record["provenance"]["settings"]["icsg3d"]["settings"]["network"]["width"] == 0.125
+    # The tables once more: nothing is trained, scored or stamped again.
+    runs = tmp_path / "studies" / "table1-lcs6a" / "runs"
+    kept = {path: path.read_bytes() for path in runs.rglob("*.json")}
+    assert main([*command, "--method", "both", "--score", "val", *small]) == 0
+    assert {path: path.read_bytes() for path in runs.rglob("*.json")} == kept

@@ -67,7 +67,6 @@ def trained(tmp_path_factory):
 def test_eight_crystals_are_learned_by_heart(trained):
     reports = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     unet, vae = ([report["train"] for report in reports if report["stage"] == name] for name in ("unet", "vae"))
-    # A hundred steps more and it is below 0.01.
     assert unet[0]["species"] > 0.2
     assert unet[-1]["species"] < 0.025
     assert vae[-1]["grid"] < vae[0]["grid"] / 10

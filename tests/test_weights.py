@@ -102,6 +102,11 @@ def test_a_safetensors_file_of_someone_else(tmp_path):
     refused(tmp_path / "other.safetensors", "has no model card in its header; it was not written by nesf")
 
 
+def test_a_voxel_baseline_is_called_so(tmp_path):
+    save_file({"weight": torch.zeros(3)}, tmp_path / "voxels.safetensors", {"nesf-voxel": "{}"})
+    refused(tmp_path / "voxels.safetensors", "holds a voxel baseline; use nesf baseline evaluate")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -1,7 +1,7 @@
 """A folder that one process at a time writes to."""
 
+import os
 from pathlib import Path
-from typing import IO
 
 from nesf.errors import NesfError
 
@@ -21,27 +21,30 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._file: int | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] | None = None
         try:
             import fcntl
         except ImportError:
             return
-        file = (folder / _NAME).open("ab")
+        file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
+            os.close(file)
             raise NesfError(
                 f"Another process is writing to {folder}; wait for it or end it, or choose another --out."
             ) from None
         except BaseException:
-            file.close()
+            os.close(file)
             raise
         self._file = file
 
     def release(self) -> None:
         """Let others in."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
+
+    def __del__(self) -> None:
+        self.release()

@@ -70,8 +70,9 @@ def train(arguments: Sequence[str]) -> None:
     ) -> None:
         """Train the voxel baseline: a U-Net on true grids, then an autoencoder whose loss the U-Net's features enter.
 
-        The full networks are made for a GPU. On a processor give --width 0.125 (a reduced capacity, and to be
-        reported as such), --unet.crop 16 and a few epochs. Log, checkpoint and model are written to the run's folder.
+        The full networks are made for a GPU; on a processor they take days. There give --width 0.125 (a reduced
+        capacity, and to be reported as such), --unet.crop 16 and a few epochs. Log, checkpoint and model are written
+        to the run's folder.
 
         Args:
             data: training data: a Parquet table, or any other readable file or folder.
@@ -137,6 +138,8 @@ def _run(data: str, val: str | None, folder: Path, setup: Setup, earlier: Setup 
     described = describe(training, validation)
     if earlier is not None and earlier.data != described:
         raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({described}).")
+    if earlier is not None and (earlier.preset, earlier.settings) != (setup.preset, setup.settings):
+        raise NesfError(f"{folder} goes on with its own preset and settings; leave out what differs from them.")
     device = best_device()
     about = {"hardware": hardware(device), "software": f"nesf {__version__}, torch {torch.__version__}"}
     known = validation.crystals if validation is not None else ()

@@ -85,6 +85,8 @@ def _train_together(
     setup = Setup(preset, config, describe(training, validation), domain)
     if earlier is not None and earlier.data != setup.data:
         raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}).")
+    if earlier is not None and earlier.preset != preset:
+        raise NesfError(f"{folder} was started with preset {earlier.preset}; leave --preset out to go on with it.")
     run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)
     note_failures(run.left_out, "validation crystals have elements that the training data lacks and are left out")
     crystals, epochs = len(training.crystals), config.training.epochs

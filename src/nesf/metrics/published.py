@@ -114,7 +114,9 @@ def named(name: str) -> tuple[Dataset, Split] | None:
     >>> named("lcs6a_val.parquet")
     ('lcs6a', 'val')
     """
-    known: dict[str, tuple[Dataset, Split]] = {f"{one.dataset}_{one.split}": (one.dataset, one.split) for one in PUBLISHED}
+    known: dict[str, tuple[Dataset, Split]] = {
+        f"{one.dataset}_{one.split}": (one.dataset, one.split) for one in PUBLISHED
+    }
     return known.get(name.removesuffix(".parquet"))
 
 

@@ -127,7 +127,9 @@ def _write(box: SubFigure, true: Crystal, found: Crystal | Failure, caption: Cap
 def _leave_empty(axes: Axes, reason: str) -> None:
     axes.axis("off")
     text = "\n".join(wrap(reason, 26))
-    axes.text(0.5, 0.5, text, fontsize=8, color=WRONG, ha="center", va="center", transform=axes.transAxes, parse_math=False)
+    axes.text(
+        0.5, 0.5, text, fontsize=8, color=WRONG, ha="center", va="center", transform=axes.transAxes, parse_math=False
+    )
 
 
 def _to_one_scale(left: Axes, right: Axes) -> None:

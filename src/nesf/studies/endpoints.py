@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from nesf.codec import Codec
@@ -50,6 +51,12 @@ def objection(model: Codec, crystal: Crystal) -> str | None:
         f"It has {len(crystal)} atoms, its conventional cell {len(standard)}; --cell conventional converts it, "
         "as models are trained on conventional cells."
     )
+
+
+def describe_files(names: Iterable[str]) -> list[dict[str, str]]:
+    """Name and hash of each of the names that is a file."""
+    files = [name for name in dict.fromkeys(names) if Path(name).is_file()]
+    return [{"name": name, "sha256": sha256(Path(name).read_bytes()).hexdigest()} for name in files]
 
 
 def _oblique(crystal: Crystal) -> bool:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from nesf.codec import Codec
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
 from nesf.metrics import per_crystal_table
 from nesf.plots import Band, errors_by_size
+from nesf.studies.models import Model, called
 from nesf.studies.outcome import Outcome, Picture, Table
 
 LEAST = 10
@@ -27,7 +27,7 @@ ERRORS = {
 
 
 def study(
-    model: Codec, data: Sequence[Dataset], *, least: int = LEAST, progress: Callable[[int], None] | None = None
+    model: Model, data: Sequence[Dataset], *, least: int = LEAST, progress: Callable[[int], None] | None = None
 ) -> Outcome:
     """Reconstruct data sets and show the errors of their crystals against the number of atoms in the true cell.
 
@@ -60,7 +60,7 @@ def study(
     )
     return Outcome(
         title="Errors against the number of atoms",
-        summary=" ".join(_said(name, rows, least) for name, rows in sizes.items()),
+        summary=" ".join([f"By {called(model)}.", *(_said(name, rows, least) for name, rows in sizes.items())]),
         values={"least": least, "percentiles": list(BAND), "data": sizes},
         tables={"errors_by_size": _table(sizes)},
         pictures={"errors_by_size": Picture(figure, _caption(model, least))},
@@ -68,7 +68,7 @@ def study(
 
 
 def errors_of_crystals(
-    model: Codec, data: Dataset, progress: Callable[[int], None] | None = None
+    model: Model, data: Dataset, progress: Callable[[int], None] | None = None
 ) -> list[dict[str, Any]]:
     """Size and the three errors of each crystal; the position error of one that was not found is None."""
     found = model.reconstruct(data.crystals, progress=progress)
@@ -146,9 +146,9 @@ def _said(name: str, rows: Sequence[Mapping[str, Any]], least: int) -> str:
     return sentence
 
 
-def _caption(model: Codec, least: int) -> str:
+def _caption(model: Model, least: int) -> str:
     return (
-        f"Errors of the crystals that {model.card.name} gives back, against the number of atoms in the true cell: "
+        f"Errors of the crystals that {called(model)} gives back, against the number of atoms in the true cell: "
         "signed error of the number of atoms, mean position error and share of wrong species over the true atoms of "
         "each crystal. Points are medians, bars hold 68 % of the crystals (16th to 84th percentile). The first panels "
         f"say how many crystals there are; sizes with fewer than {least} are left out."

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
 from nesf.io.export import write_cifs
 from nesf.metrics import Comparison, compare, errors_row
 from nesf.plots import Caption, reconstructions
+from nesf.studies.models import Model, called
 from nesf.studies.outcome import Outcome, Picture, Table
 
 COUNT = 12
@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
 
 def study(
-    model: Codec,
+    model: Model,
     data: Dataset,
     *,
     ids: Sequence[str] = (),
@@ -56,7 +56,7 @@ def study(
         data: where the crystals come from.
         ids: the crystals shown.
         count: how many are shown where none is named.
-        cifs: a folder for the CIFs of both, every atom as it is, in ``true`` and ``found``.
+        cifs: a folder for the CIFs of both, every atom as it is, in ``true`` and ``found``; others there are removed.
         progress: called with the number of crystals done since its last call.
 
     Raises:
@@ -64,21 +64,28 @@ def study(
     """
     wanted = named(data, ids) if ids else [one for one in data.crystals if model.refusal(one) is None]
     if not wanted:
-        raise NesfError(f"{model.card.name} takes none of the {len(data.crystals)} crystals of {data.name}.")
+        raise NesfError(f"The model {model.card.name} takes none of the {len(data.crystals)} crystals of {data.name}.")
     pairs = list(zip(wanted, model.reconstruct(wanted, progress=progress), strict=True))
     shown = [Example(*pair) for pair in pairs] if ids else spread(pairs, count)
     if cifs is not None:
-        write_cifs((one.true for one in shown), cifs / "true", symmetrize=False)
-        write_cifs((one.found for one in shown), cifs / "found", symmetrize=False)
+        _write_cifs([one.true for one in shown], cifs / "true")
+        _write_cifs([one.found for one in shown], cifs / "found")
     choice = _choice(data, len(wanted), bool(ids))
     figure = reconstructions([one[:2] for one in shown], COLUMNS, [_caption(one) for one in shown])
     return Outcome(
         title="Reconstructions",
-        summary=f"{len(shown)} crystals of {data.name} and what {model.card.name} gives back of them. {choice}",
+        summary=f"{len(shown)} crystals of {data.name} and what {called(model)} gives back of them. {choice}",
         values={"chosen_by": choice, "crystals": [_row(one) for one in shown]},
         tables={"reconstructions": _table(shown)},
         pictures={"reconstructions": Picture(figure, _explanation(choice))},
     )
+
+
+def _write_cifs(crystals: Sequence[Crystal | Failure], folder: Path) -> None:
+    """Write the CIFs into a folder, and remove those that an earlier study left in it."""
+    written = write_cifs(crystals, folder, symmetrize=False)
+    for path in set(folder.glob("*.cif")) - set(written):
+        path.unlink()
 
 
 def named(data: Dataset, ids: Iterable[str]) -> list[Crystal]:
@@ -139,10 +146,10 @@ def _table(shown: Sequence[Example]) -> Table:
     columns = {
         "id": "id",
         "rank": "rank",
-        "formula": "true",
-        "formula_found": "found",
+        "formula": "formula",
+        "formula_found": "formula found",
         "n_true": "atoms",
-        "n_found": "found",
+        "n_found": "atoms found",
         "position_actual": "x [Å]",
         "species_actual_percent": "species [%]",
         "length_error": "a, b, c [Å]",

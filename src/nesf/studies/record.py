@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,12 @@ from typing import Any
 import torch
 
 import nesf
-from nesf.codec import Codec
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
 from nesf.io.output import whole_file
+from nesf.precision import best_device
 from nesf.runs import hardware
+from nesf.studies.models import Model, method_of
 from nesf.studies.outcome import Outcome
 
 FORMAT = 1
@@ -24,9 +26,10 @@ RECORD = "study.json"
 DOTS_PER_INCH = 110
 
 
-def describe_model(model: Codec) -> dict[str, Any]:
-    """Name, preset and hash of the weights of a model."""
-    return {"name": model.card.name, "preset": model.card.preset, "sha256": model.fingerprint}
+def describe_model(model: Model) -> dict[str, Any]:
+    """Method, name, preset and hash of the weights of a model."""
+    card = model.card
+    return {"method": method_of(model), "name": card.name, "preset": card.preset, "sha256": model.fingerprint}
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
@@ -57,19 +60,22 @@ class Record:
     started: float = field(default_factory=time.time)
 
     def write(self, outcome: Outcome, folder: Path) -> None:
-        """Write ``study.json``, a csv for each table, a PNG for each picture, and the pages into a folder."""
+        """Write ``study.json``, a csv for each table, a PNG for each picture, and the pages into a folder.
+
+        A number that is not finite is written as none.
+        """
+        text = json.dumps(_finite(self._described(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
+        # Removed first and written last, so that a folder with a record is complete.
         (folder / RECORD).unlink(missing_ok=True)
         for name, table in outcome.tables.items():
             with whole_file(folder / f"{name}.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([table.heads, *table.rows])
+                csv.writer(file).writerows(_finite([table.heads, *table.rows]))
         for name, picture in outcome.pictures.items():
             with whole_file(folder / f"{name}.png") as path:
                 picture.figure.savefig(path, format="png", dpi=DOTS_PER_INCH)
         for name, page in outcome.pages.items():
             with whole_file(folder / f"{name}.html") as path:
                 path.write_text(page, encoding="utf-8")
-        text = json.dumps(self._described(outcome), indent=1, ensure_ascii=False, allow_nan=False)
-        # Removed first and written last, so that a folder with a record is complete.
         with whole_file(folder / RECORD) as path:
             path.write_text(text + "\n", encoding="utf-8")
 
@@ -90,11 +96,20 @@ class Record:
                 "settings": dict(self.settings),
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
                 "minutes": round((time.time() - self.started) / 60, 2),
-                "hardware": hardware(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+                "hardware": hardware(best_device()),
                 "software": {"nesf": nesf.__version__, "torch": torch.__version__, "python": platform.python_version()},
             },
             "values": dict(outcome.values),
         }
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for every number that is not finite, for which JSON has no word."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nesf.metrics import Score, Tally
 from nesf.runs import Run, Setup, describe
 from nesf.studies.search_stages import Point, Stage, changed, written
 from nesf.studies.search_storage import Claim, Result, Storage, taken_over
-from nesf.training import EpochReport
+from nesf.training import DivergenceError, EpochReport
 from nesf.training.team import own_device
 
 Say = Callable[[str], None]
@@ -31,10 +31,6 @@ WORST = 100.0
 """Score of a failed trial: all crystals wrong, %."""
 HOPELESS = 24
 """If as many crystals are all wrong, no more are scored."""
-
-
-class Diverged(NesfError):
-    """A training whose loss is no finite number any more."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +147,8 @@ def measure(search: Search, config: Config, point: Point, folder: Path) -> Resul
         earlier = run.trainer.seconds
         run.train(_watch)
         score = _score(codec.load(folder, own_device()), search.val.crystals)
-    except Diverged as error:
-        return Result(point, WORST, None, _minutes(start, earlier), str(error), failed=True)
+    except DivergenceError as error:
+        return Result(point, WORST, None, _minutes(start, earlier), f"diverged: {error}", failed=True)
     except (RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise NesfError(
@@ -175,9 +171,8 @@ def _score(model: codec.Codec, crystals: Sequence[Crystal]) -> Score:
 
 
 def _watch(report: EpochReport) -> None:
-    losses = [report.train["total"], *([report.validation["total"]] if report.validation else [])]
-    if not all(map(math.isfinite, losses)):
-        raise Diverged(f"Training diverged: the loss of epoch {report.epoch} is not a finite number.")
+    if report.validation is not None and not math.isfinite(report.validation["total"]):
+        raise DivergenceError(f"The validation loss of epoch {report.epoch} is no number any more.")
 
 
 def _minutes(start: float, earlier: float) -> float:

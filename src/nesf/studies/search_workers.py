@@ -83,15 +83,17 @@ def _help(
     threading.Thread(target=follow, daemon=True).start()
     torch.set_num_threads(threads)
     os.environ["LOCAL_RANK"] = str(number % max(1, torch.cuda.device_count()))
-    sets = [tuple(Crystal(*one) for one in crystals) for crystals in (train, val)]
-    search = replace(search, train=replace(search.train, crystals=sets[0]), val=replace(search.val, crystals=sets[1]))
     # Told to stop with the main process, which says so.
     with suppress(KeyboardInterrupt):
-        _walk(search, say)
+        sets = [
+            replace(data, crystals=tuple(Crystal(*one) for one in crystals))
+            for data, crystals in ((search.train, train), (search.val, val))
+        ]
+        _walk(replace(search, train=sets[0], val=sets[1]), say)
 
 
 def _walk(search: Search, say: Say) -> None:
-    """Do trials; ends this process with one sentence where one cannot be finished."""
+    """Do trials; where one cannot be finished, say why and end this process."""
     try:
         walk(search, say)
     except (NesfError, OSError) as error:

@@ -37,7 +37,8 @@ def table1(dataset: Published, scores: Sequence[Scores], *, pooled: bool) -> Out
     """
     protocol = _protocol(scores, "fold" if pooled else "seed")
     values: dict[str, Any] = {"dataset": dataset, "pooled": pooled, "protocol": protocol, "splits": {}}
-    tables, ratios = {"trials": _trials(scores)}, {}
+    tables = {"trials": _trials(scores)}
+    ratios: dict[str, dict[str, float]] = {}
     for split in [split for split in SPLITS if any(split in one["splits"] for one in scores)]:
         ours = {
             method: _gathered(some, split, pooled)

@@ -25,7 +25,7 @@ from nesf.training.team import ALONE, Team
 Augmentation = Callable[[CrystalBatch, torch.Generator], CrystalBatch]
 
 
-class Diverged(NesfError):
+class DivergenceError(NesfError):
     """A training whose loss is no number any more."""
 
 
@@ -132,7 +132,7 @@ class Trainer:
             start = time.perf_counter()
             train, rate, queries = self._train_epoch()
             if not math.isfinite(train["total"]):
-                raise Diverged(
+                raise DivergenceError(
                     f"The loss of epoch {self.epoch + 1} is no number any more; lower training.learning-rate "
                     f"({self.settings.learning_rate:g})."
                 )

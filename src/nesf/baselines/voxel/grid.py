@@ -93,10 +93,6 @@ class Voxels:
         """The chosen crystals, in the order of ``index``."""
         return Voxels(self.density[index], self.labels[index], self.lengths[index], self.padding)
 
-    def to(self, device: torch.device | str) -> "Voxels":
-        """The same on a device."""
-        return Voxels(self.density.to(device), self.labels.to(device), self.lengths.to(device), self.padding)
-
 
 @torch.no_grad()
 def voxelise(batch: CrystalBatch, settings: GridSettings) -> Voxels:

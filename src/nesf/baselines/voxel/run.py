@@ -15,6 +15,7 @@ from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.baselines.voxel.training import EpochReport, Trainer
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.errors import NesfError
+from nesf.lock import FolderLock
 from nesf.memory import keep_freed_memory
 
 Report = Callable[[EpochReport], None]
@@ -39,7 +40,9 @@ class Setup:
     def write(self, folder: Path) -> None:
         """Write into a run's folder."""
         values = {"preset": self.preset, "settings": self.settings.to_dict(), "data": self.data}
-        (folder / SETUP).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        partial = folder / (SETUP + ".partial")
+        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / SETUP)
 
     @classmethod
     def read(cls, folder: Path) -> "Setup":
@@ -113,6 +116,7 @@ class Run:
     ) -> None:
         if not resume:
             check_free(folder)
+        self._lock = FolderLock(folder)
         keep_freed_memory()
         self.folder = folder
         self.setup = setup
@@ -123,11 +127,9 @@ class Run:
         if taken.voxels is None:
             raise NesfError("No training crystal has only elements up to Pu, which the baseline has classes for.")
         self.trainer = Trainer(setup.settings, taken.voxels, known.voxels)
-        folder.mkdir(parents=True, exist_ok=True)
         if resume and (folder / CHECKPOINT).exists():
             weights.restore_checkpoint(folder / CHECKPOINT, self.trainer)
-        else:
-            (folder / LOG).unlink(missing_ok=True)
+        self._trim_log()
         setup.write(folder)
 
     def train(self, report: Report) -> weights.Card:
@@ -136,14 +138,28 @@ class Run:
         Returns:
             The card of the model.
         """
-        for epoch in self.trainer.run():
-            weights.save_checkpoint(self.folder / CHECKPOINT, self.trainer)
-            with (self.folder / LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(vars(epoch)) + "\n")
-            report(epoch)
-        card = weights.Card(self.folder.name, self.setup.preset, self.setup.settings, self.setup.data, self._budget())
-        weights.save(self.folder / MODEL, self.trainer.networks, card)
-        return card
+        try:
+            if self.trainer.finished and (self.folder / MODEL).exists():
+                # Where and when it was trained stays as it was.
+                return weights.load(self.folder / MODEL)[1]
+            for epoch in self.trainer.run():
+                # The log first: what it has beyond the checkpoint is dropped when the run goes on.
+                with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(vars(epoch)) + "\n")
+                weights.save_checkpoint(self.folder / CHECKPOINT, self.trainer)
+                report(epoch)
+            setup = self.setup
+            card = weights.Card(self.folder.name, setup.preset, setup.settings, setup.data, self._budget())
+            weights.save(self.folder / MODEL, self.trainer.networks, card)
+            return card
+        finally:
+            self._lock.release()
+
+    def _trim_log(self) -> None:
+        path = self.folder / LOG
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        if len(lines) > self.trainer.epochs_done:
+            path.write_text("".join(lines[: self.trainer.epochs_done]), encoding="utf-8")
 
     def _budget(self) -> dict[str, Any]:
         stages = self.trainer.stages

@@ -103,6 +103,16 @@ class Trainer:
         self.networks.unet.start_from(grids, some.labels)
         self.networks.vae.start_from(grids)
 
+    @property
+    def finished(self) -> bool:
+        """Whether all stages are done."""
+        return self.epochs_done == sum(stage.optimisation.epochs for stage in self.stages)
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs done in all stages together."""
+        return sum(stage.optimisation.epochs for stage in self.stages[: self.stage]) + self.epoch
+
     def enter(self, stage: int) -> None:
         """Stand at the start of a stage, or at the end of everything."""
         self.stage, self.epoch = stage, 0

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nesf.cli.console import notes, results, table
+from nesf.cli.console import note_failures, notes, results, table
 from nesf.studies.record import Record, describe_data, describe_model
 
 if TYPE_CHECKING:
-    from nesf.codec import Codec
     from nesf.data.datasets import Dataset
+    from nesf.studies.models import Model
     from nesf.studies.outcome import Outcome
 
 OUT = Path("nesf-studies")
@@ -24,13 +24,29 @@ def command_line(study: str, arguments: Sequence[str]) -> str:
     return shlex.join(["nesf", "study", study, *arguments])
 
 
+def read_data(source: str) -> "Dataset":
+    """A data set by name or path; entries that cannot be read are said."""
+    from nesf.data.datasets import load_dataset
+
+    data = load_dataset(source)
+    note_failures(data.failures, f"entries of {data.name} could not be read and are left out")
+    return data
+
+
+def folder_of(study: str, model: "Model") -> str:
+    """The folder of a study that may be asked of nesf and of the baseline, which then stand beside each other."""
+    from nesf.studies.models import BASELINE, method_of
+
+    return f"{study}-voxel" if method_of(model) == BASELINE else study
+
+
 def conduct(
     study: str,
     arguments: Sequence[str],
     out: Path,
     work: "Callable[[], Outcome]",
     *,
-    models: "Sequence[Codec]" = (),
+    models: "Sequence[Model]" = (),
     data: "Sequence[Dataset]" = (),
     settings: Mapping[str, Any],
     seed: int | None = None,
@@ -48,10 +64,16 @@ def conduct(
         settings: its other parameters.
         seed: of everything random.
         folder: name of its folder, where it is not that of the study.
+
+    Raises:
+        KeyboardInterrupt: with a sentence on what is to be done to go on.
     """
     described = [describe_model(one) for one in models], [describe_data(one) for one in data]
     record = Record(study, command_line(study, arguments), seed, *described, settings)
-    outcome = work()
+    try:
+        outcome = work()
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(str(interruption) or "Interrupted; the same command starts the study anew.") from None
     where = out / (folder or study)
     record.write(outcome, where)
     show_outcome(outcome)

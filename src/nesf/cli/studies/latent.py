@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from nesf.cli.console import note_failures, parse, progress
-from nesf.cli.studies.conduct import OUT, conduct
+from nesf.cli.studies.conduct import OUT, conduct, read_data
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io import Cell
@@ -52,6 +52,7 @@ def interpolate(arguments: Sequence[str]) -> None:
             out: the folder of all studies; this one writes into the folder interpolate in it.
         """
         from nesf import codec
+        from nesf.studies.endpoints import describe_files
         from nesf.studies.interpolation import PUBLISHED, study
 
         if len(ends) % 2:
@@ -61,14 +62,15 @@ def interpolate(arguments: Sequence[str]) -> None:
         if not named:
             raise NesfError("Give two crystals, FROM and TO, by file or id, or --pairs paper.")
         loaded = codec.load(model, best_device())
-        tables = [_read(one) for one in data]
+        tables = [read_data(one) for one in data]
         usable, left_out = _usable(loaded, named, tables, cell)
 
         def work() -> "Outcome":
             with progress("interpolating", len(usable)) as done:
                 return study(loaded, usable, steps=steps, tolerance=tolerance, left_out=left_out, progress=done)
 
-        settings = {"pairs": named, "steps": steps, "cell": cell, "tolerance_angstrom": tolerance}
+        files = describe_files(name for pair in named for name in pair)
+        settings = {"pairs": named, "files": files, "steps": steps, "cell": cell, "tolerance_angstrom": tolerance}
         conduct("interpolate", arguments, out, work, models=[loaded], data=tables, settings=settings)
 
     parse(command, "study interpolate", arguments)
@@ -102,7 +104,7 @@ def map_(arguments: Sequence[str]) -> None:
         from nesf import codec
         from nesf.studies.latent_map import study
 
-        loaded, dataset = codec.load(model, best_device()), _read(data)
+        loaded, dataset = codec.load(model, best_device()), read_data(data)
 
         def work() -> "Outcome":
             with progress("mapping", 3) as done:
@@ -148,7 +150,7 @@ def properties(arguments: Sequence[str]) -> None:
 
         names = properties or DEFAULT
         loaded = codec.load(model, best_device())
-        known, asked = _read(train), _read(test)
+        known, asked = read_data(train), read_data(test)
 
         def work() -> "Outcome":
             with progress("predicting", len(names)) as done:
@@ -178,11 +180,3 @@ def _usable(
         raise NesfError(f"No pair is left: {left_out[0].id}: {left_out[0].reason}")
     note_failures(left_out, "crystals cannot be used")
     return usable, left_out
-
-
-def _read(source: str) -> "Dataset":
-    from nesf.data.datasets import load_dataset
-
-    data = load_dataset(source)
-    note_failures(data.failures, f"entries of {data.name} could not be read")
-    return data

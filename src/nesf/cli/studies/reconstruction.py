@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from nesf.cli.console import note_failures, parse, progress
-from nesf.cli.studies.conduct import OUT, conduct
+from nesf.cli.console import parse, progress
+from nesf.cli.studies.conduct import OUT, conduct, folder_of, read_data
 from nesf.errors import NesfError
 from nesf.precision import best_device
 
 if TYPE_CHECKING:
-    from nesf.data.datasets import Dataset
     from nesf.studies import Outcome
 
 
@@ -31,25 +30,26 @@ def errors_by_size(arguments: Sequence[str]) -> None:
         Medians and 68 % bands of the signed error of the number of atoms, the position error and the species error.
 
         Args:
-            model: a run folder, a weights file or the name of a shipped model.
+            model: a run folder (also of nesf baseline train), a weights file or the name of a shipped model.
             data: one or more tables, or the name of an embedded data set; a row of panels each.
             least: sizes with fewer crystals are left out.
-            out: the folder of all studies.
+            out: the folder of all studies; this one writes into errors-by-size (or errors-by-size-voxel) in it.
         """
-        from nesf import codec
         from nesf.studies import errors_by_size as one
+        from nesf.studies.models import load
 
         if not data:
             raise NesfError("Give at least one data set.")
-        loaded = codec.load(model, best_device())
-        read = [_read(source) for source in data]
+        loaded = load(model, best_device())
+        read = [read_data(source) for source in data]
 
         def found() -> "Outcome":
             with progress("reconstructing", sum(len(each.crystals) for each in read)) as done:
                 return one.study(loaded, read, least=least, progress=done)
 
         settings = {"least": least}
-        conduct("errors-by-size", arguments, out, found, models=[loaded], data=read, settings=settings)
+        folder = folder_of("errors-by-size", loaded)
+        conduct("errors-by-size", arguments, out, found, models=[loaded], data=read, settings=settings, folder=folder)
 
     parse(work, "study errors-by-size", arguments)
 
@@ -70,26 +70,28 @@ def reconstructions(arguments: Sequence[str]) -> None:
         Without --ids, crystals from the best to the worst, by mean position error, in equal steps of rank.
 
         Args:
-            model: a run folder, a weights file or the name of a shipped model.
+            model: a run folder (also of nesf baseline train), a weights file or the name of a shipped model.
             data: a table, any other readable file or folder, or the name of an embedded data set.
             ids: the crystals to show.
             count: how many are shown where none is named.
-            out: the folder of all studies.
+            out: the folder of all studies; this one writes into reconstructions (or reconstructions-voxel) in it.
         """
-        from nesf import codec
         from nesf.studies import reconstructions as one
+        from nesf.studies.models import load
 
         if count < 1:
             raise NesfError(f"--count must be at least 1, not {count}.")
-        loaded, read = codec.load(model, best_device()), _read(data)
-        cifs = out / "reconstructions" / "cifs"
+        loaded, read = load(model, best_device()), read_data(data)
+        folder = folder_of("reconstructions", loaded)
 
         def found() -> "Outcome":
             with progress("reconstructing", len(ids or read.crystals)) as done:
-                return one.study(loaded, read, ids=ids, count=count, cifs=cifs, progress=done)
+                return one.study(loaded, read, ids=ids, count=count, cifs=out / folder / "cifs", progress=done)
 
         settings = {"ids": ids, "count": count}
-        conduct("reconstructions", arguments, out, found, models=[loaded], data=[read], settings=settings)
+        conduct(
+            "reconstructions", arguments, out, found, models=[loaded], data=[read], settings=settings, folder=folder
+        )
 
     parse(work, "study reconstructions", arguments)
 
@@ -111,7 +113,7 @@ def sensitivity(arguments: Sequence[str]) -> None:
         from nesf import codec
         from nesf.studies import sensitivity as one
 
-        loaded, read = codec.load(model, best_device()), _read(data)
+        loaded, read = codec.load(model, best_device()), read_data(data)
         some = one.evenly(read.crystals, crystals)
 
         def found() -> "Outcome":
@@ -122,11 +124,3 @@ def sensitivity(arguments: Sequence[str]) -> None:
         conduct("sensitivity", arguments, out, found, models=[loaded], data=[read], settings=settings)
 
     parse(work, "study sensitivity", arguments)
-
-
-def _read(source: str) -> "Dataset":
-    from nesf.data.datasets import load_dataset
-
-    data = load_dataset(source)
-    note_failures(data.failures, f"entries of {data.name} could not be read")
-    return data

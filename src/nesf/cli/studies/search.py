@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from nesf.cli.console import note_failures, notes, parse
-from nesf.cli.studies.conduct import OUT, conduct
+from nesf.cli.console import notes, parse
+from nesf.cli.studies.conduct import OUT, conduct, read_data
 from nesf.config import PRESETS, Config, Preset
 from nesf.errors import NesfError
 
@@ -49,7 +49,7 @@ def search(arguments: Sequence[str]) -> None:
             stages: the stages, in this order.
             preset: the configuration in which the searched settings are changed.
             epochs: of each trial; by default those of the preset.
-            crystals: train on the first so many crystals only.
+            crystals: train on the first so many crystals only, with the elements and range of cells of all.
             points: try at most so many points of each stage, drawn at random.
             storage: file of the trials; by default search/trials.journal in the folder of the studies.
             workers: processes on this machine, which share its threads.
@@ -57,7 +57,8 @@ def search(arguments: Sequence[str]) -> None:
             out: the folder of all studies.
         """
         config = _start(preset, epochs, seed)
-        sets = _first(_load(train), crystals), _load(val)
+        whole = read_data(train)
+        sets = _first(whole, crystals), read_data(val)
         file = storage or out / "search" / "trials.journal"
         settings = {
             "preset": preset,
@@ -69,13 +70,15 @@ def search(arguments: Sequence[str]) -> None:
         }
 
         def work() -> "Outcome":
+            from nesf.domain import Domain
             from nesf.studies.search import Search
             from nesf.studies.search_outcome import outcome
             from nesf.studies.search_stages import STAGES
             from nesf.studies.search_workers import perform
 
             chosen = tuple(next(one for one in STAGES if one.name == name) for name in stages)
-            what = Search(*sets, preset, config, chosen, file, points)
+            domain = None if sets[0] is whole else Domain.of(whole.crystals)
+            what = Search(*sets, preset, config, chosen, file, points, domain)
             try:
                 return outcome(what, perform(what, say, workers), (train, val))
             except KeyboardInterrupt:
@@ -94,18 +97,12 @@ def say(text: str) -> None:
 def _start(preset: Preset, epochs: int | None, seed: int) -> Config:
     from nesf.studies.search_stages import START, changed
 
+    if epochs is not None and epochs < 1:
+        raise NesfError(f"--epochs is {epochs}; give at least 1.")
     base = changed(PRESETS[preset], START)
     return replace(
         base, training=replace(base.training, epochs=base.training.epochs if epochs is None else epochs, seed=seed)
     )
-
-
-def _load(source: str) -> "Dataset":
-    from nesf.data.datasets import load_dataset
-
-    data = load_dataset(source)
-    note_failures(data.failures, f"entries of {source} could not be read and are left out")
-    return data
 
 
 def _first(data: "Dataset", count: int | None) -> "Dataset":

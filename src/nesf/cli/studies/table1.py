@@ -79,7 +79,8 @@ def table1(arguments: Sequence[str]) -> None:
             seeds: trainings with different seeds.
             first_seed: the first of them; with --folds, that of the first fold.
             score: the parts of the data that are scored, as far as they are given.
-            method: what is trained: nesf, the voxel baseline, or both.
+            method: what is trained: nesf, the voxel baseline (in full it needs a GPU; on a processor give
+                --voxel.network.width 0.125, --voxel.unet.crop 16 and a few epochs), or both.
             preset: the configuration to start from.
             out: the folder of all studies.
             part: do only this share of the trainings, such as 2/4, and write no tables.
