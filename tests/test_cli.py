@@ -205,7 +205,7 @@ def test_an_interrupted_run_can_be_resumed_from_its_first_epoch_on(
 
     with monkeypatch.context() as patched:
         patched.setattr("nesf.cli.train._state", interrupted)
-        assert main(["train", str(tmp_path / "two"), "--out", str(folder), "--training.epochs", "3"]) == 1
+        assert main(["train", str(tmp_path / "two"), "--out", str(folder), "--training.epochs", "3"]) == 130
     assert f"--resume {folder}" in capsys.readouterr().err.replace("\n", " ")
     assert main(["train", str(tmp_path / "two"), "--resume", str(folder)]) == 0
     epochs = [json.loads(line)["epoch"] for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]

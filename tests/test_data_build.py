@@ -167,7 +167,7 @@ def test_what_is_there_is_replaced_only_when_asked(source, tmp_path, capsys):
         (["lcs7a", "--from", "SOURCE"], "no rule for a data set 'lcs7a'"),
         (["ybco-like", "--from", "SOURCE"], "none belongs to ybco_like"),
         (["icsg3d", "--from", "nowhere.parquet"], "nowhere.parquet is neither"),
-        (["icsg3d", "--from", "SOURCE", "--ids", "SOURCE.json"], "holds no lists of ids"),
+        (["icsg3d", "--from", "SOURCE", "--ids", "SOURCE.json"], "does not exist"),
         (["icsg3d", "--from", "SOURCE", "--split", "seeded", "--seed", "-1"], "The seed is -1"),
     ],
 )
@@ -235,7 +235,7 @@ def test_published_lists_make_the_parts(write, source, tmp_path, capsys):
     ("value", "words"),
     [
         ({"train": ["a"], "val": ["b"], "test": ["b"]}, "'b' is in the lists of both"),
-        ({"train": ["a"], "val": ["b"]}, "KeyError"),
+        ({"train": ["a"], "val": ["b"]}, "has no list 'test'"),
         ({"train": "a", "val": [], "test": []}, "something else than lists"),
         ([{"val": ["a"], "test": ["b"]}, {"val": ["b"], "test": ["b"]}], "'b'"),
         ([{"val": ["a"], "test": ["b"]}, {"val": ["b"], "test": ["c"]}], "'a' is tested in 0 folds"),

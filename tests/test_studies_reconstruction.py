@@ -114,6 +114,13 @@ def test_a_perfect_model_has_no_errors_at_any_size(model: Codec, monkeypatch: py
     assert "3 crystals of 3 sizes; 3 of them" in outcome.summary
 
 
+def test_where_nothing_is_found_there_is_a_picture_all_the_same(model: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Failure("NaCl", "No atom was found in the field.")
+    outcome = errors_by_size.study(answers(model, monkeypatch, lost), [named(rocksalt())], least=1)
+    assert outcome.values["data"]["mine"][0]["failures"] == 1
+    assert "position error" in texts(outcome.pictures["errors_by_size"].figure)
+
+
 def test_data_without_any_common_size_are_refused(model: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NesfError, match="mine has at most 1 crystals of one size; lower --least, which is 10"):
         errors_by_size.study(answers(model, monkeypatch, rocksalt()), [named(rocksalt())])

@@ -44,6 +44,7 @@ class Copier:
 
     name: str = "nesf"
     label: str = "a copier"
+    epochs: int = 1
 
     def train(self, trial, folder, watch):  # noqa: ARG002
         folder.mkdir(parents=True, exist_ok=True)

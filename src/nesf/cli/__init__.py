@@ -87,7 +87,8 @@ def _overview(words: list[str]) -> int:
     if not asked or not shown:
         return _failed(f"There is no command {' '.join(words)!r}; `nesf --help` lists them.", 2)
     width = max(map(len, shown))
-    print("usage: nesf COMMAND [ARGUMENTS]   (`nesf COMMAND --help` explains a command)\n")
+    command = "COMMAND" if group is None else f"{group} COMMAND"
+    print(f"usage: nesf {command} [ARGUMENTS]   (`nesf {command} --help` explains a command)\n")
     print("Neural structure fields: any crystal to 192 numbers and back.\n")
     for name, text in shown.items():
         print(f"  {name:<{width}}  {text}")

@@ -118,7 +118,7 @@ def _train(
             card = run.train(report)
         except KeyboardInterrupt:
             options = f" --val {val}" if val else ""
-            raise NesfError(
+            raise KeyboardInterrupt(
                 f"Interrupted; go on with: nesf baseline train {data}{options} --resume {folder}."
             ) from None
     notes.print(f"Trained for {card.training['minutes']} minutes: {folder}", markup=False)
@@ -237,7 +237,12 @@ def _oracle(
     note_failures(loaded.failures, "entries could not be read")
     with progress("decoding true labels", len(loaded.crystals)) as done:
         found = oracle(loaded.crystals, settings, done)
-    _report(loaded, found, {"model": "oracle", "grid": vars(settings), "protocol": _CEILING}, json)
+    radius = f"ball radius {label_fraction:g} σ" + (f", at least {label_voxels:g} voxels" if label_voxels else "")
+    angles = "true angles" if true_angles else "angles of 90° (--true-angles takes the true ones)"
+    about = {"model": f"true grids of {size}³ voxels", "grid": vars(settings), "protocol": _CEILING}
+    _report(loaded, found, about, json)
+    if json is None or str(json) != "-":
+        results.print(f"{_CEILING} Here: {radius}, {angles}.", markup=False)
 
 
 def _report(loaded: Dataset, found: Sequence[Crystal | Failure], about: dict[str, Any], json: Path | None) -> None:

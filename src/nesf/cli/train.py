@@ -103,7 +103,7 @@ def _train_together(
             card = run.train(report)
         except KeyboardInterrupt:
             options = f" --val {val}" if val else ""
-            raise NesfError(f"Interrupted; go on with: nesf train {data}{options} --resume {folder}.") from None
+            raise KeyboardInterrupt(f"Interrupted; go on with: nesf train {data}{options} --resume {folder}.") from None
     if card is not None:
         minutes = card.training["minutes"]
         kept = f"Kept the weights of epoch {card.training['epoch']}, after {minutes} minutes: {folder}"

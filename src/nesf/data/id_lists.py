@@ -48,12 +48,16 @@ def read_id_lists(path: str | Path) -> IdLists:
         NesfError: where nothing of the kind is there, or an id is in the lists of both validation and test.
     """
     path = Path(path)
+    if not path.exists() and not list(path.parent.glob(f"{path.name}_*")):
+        raise NesfError(f"{path} does not exist; {_EXPECTED}.")
     files = _files(path)
     try:
         texts = {part: file.read_text(encoding="utf-8") for part, file in files.items()}
         digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()
         if set(files) == {""}:
             value = json.loads(texts[""])
+            if isinstance(value, dict) and (missing := [part for part in PARTS if part not in value]):
+                raise NesfError(f"{path} has no list {missing[0]!r}, which may be empty; {_EXPECTED}.")
             if isinstance(value, list):
                 folds = _folds(value, path)
                 return IdLists(path.name, digest, folds[0], folds)
@@ -100,6 +104,8 @@ def _split(lists: Mapping[Any, Any], path: Path) -> tuple[Split, int]:
 
 
 def _folds(value: list[Any], path: Path) -> tuple[Split, ...]:
+    if wrong := [fold for fold in value if not isinstance(fold, dict) or not {"val", "test"} <= set(fold)]:
+        raise NesfError(f"{path} holds {str(wrong[0])[:60]!r} where a fold should be; {_EXPECTED}.")
     held = [{part: _ids(fold[part], path) for part in ("val", "test")} for fold in value]
     tests = Counter(name for fold in held for name in fold["test"])
     ids = dict.fromkeys(name for fold in held for part in ("test", "val") for name in fold[part])

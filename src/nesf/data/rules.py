@@ -178,5 +178,7 @@ def rule_named(name: str) -> Rule:
     """
     key = name.lower().replace("-", "_")
     if key not in RULES:
-        raise NesfError(f"There is no rule for a data set {name!r}; there are rules for {', '.join(RULES)}.")
+        raise NesfError(
+            f"There is no rule for a data set {name!r}; there are rules for {', '.join(RULES).replace('_', '-')}."
+        )
     return RULES[key]

@@ -66,8 +66,9 @@ def errors_by_size(
             from zero.
     """
     labels = list(next(iter(rows.values())))
-    # A logarithmic axis has no place for zero.
-    logs = [label for label in logarithmic if all(low > 0 for bands in rows.values() for low in bands[label].low)]
+    lowest = {label: min((low for one in rows.values() for low in one[label].low), default=0.0) for label in labels}
+    # A logarithmic axis has no place for zero, and none for nothing.
+    logs = [label for label in logarithmic if lowest[label] > 0]
     figure = Figure(figsize=(3.6 * len(labels), 2.7 * len(rows) + 0.3), layout="constrained")
     panels = figure.subplots(len(rows), len(labels), squeeze=False, sharex=True, sharey="col")
     for line, (name, bands) in zip(panels, rows.items(), strict=True):

@@ -28,6 +28,11 @@ class NesfMethod:
         """The preset, and whether it was changed."""
         return f"nesf ({self.preset}{'' if self.config == PRESETS[self.preset] else ', changed'})"
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of one training."""
+        return self.config.training.epochs
+
     def train(self, trial: Trial, folder: Path, watch: Watch) -> tuple[Trained, dict[str, Any]]:
         """Train in a folder, which is that of a run, or go on with the run that is there.
 
@@ -68,6 +73,11 @@ class VoxelMethod:
         smaller = {"U-Net": network.width, "VAE": network.vae_width}
         sizes = [f"{part} width {share:g}" for part, share in smaller.items() if share != 1]
         return f"voxels ({', '.join([self.preset, *sizes])})"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of one training, of all its stages."""
+        return self.settings.unet.epochs + self.settings.vae.epochs + self.settings.tune.epochs
 
     def train(self, trial: Trial, folder: Path, watch: Watch) -> tuple[Trained, dict[str, Any]]:
         """Train in a folder, or go on with the run that is there.

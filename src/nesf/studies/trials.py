@@ -75,6 +75,11 @@ class Method(Protocol):
         """For people: what was trained, and how it differs from what was published."""
         ...
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of one training."""
+        ...
+
     def train(self, trial: Trial, folder: Path, watch: Watch) -> tuple[Trained, dict[str, Any]]:
         """Train in a folder, or go on with what is there; the model, and what the training was like."""
         ...

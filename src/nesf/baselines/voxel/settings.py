@@ -18,7 +18,7 @@ class NetworkSettings:
     """Size and variants of the two networks.
 
     Attributes:
-        width: share of the U-Net's published numbers of channels: 1, 0.5, 0.25 or 0.125.
+        width: share of the U-Net's published numbers of channels, such as 1, 0.5, 0.25 or 0.125.
         vae_width: share of the autoencoder's.
         latent: numbers of a latent vector.
         narrow: as published, everything passes through 4 channels of 2³ voxels, 32 numbers, however large the latent

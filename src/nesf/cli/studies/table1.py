@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,10 +15,11 @@ from tyro.conf import Positional, arg
 from nesf.baselines.voxel.settings import PRESETS as VOXEL_PRESETS
 from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.baselines.voxel.settings import Preset as VoxelPreset
-from nesf.cli.console import notes, progress
+from nesf.cli.console import note_failures, notes, progress
 from nesf.cli.studies.conduct import OUT, conduct
 from nesf.cli.train import option
 from nesf.config import PRESETS, Config, Preset
+from nesf.crystal import Failure
 from nesf.decoding import EstimationSettings
 from nesf.errors import NesfError
 from nesf.model import NetworkSettings
@@ -95,8 +96,12 @@ def table1(arguments: Sequence[str]) -> None:
         """
         from nesf.studies.table1 import table1 as study
 
+        if folds is not None and option(words, "seeds") is not None:
+            raise NesfError("With --folds there is one training for each fold; leave --seeds out.")
         sets = _datasets(data, val, test)
         trials = _trials(sets, folds, seeds, first_seed)
+        if not set(score) & set(trials[0].parts):
+            raise NesfError(f"--score {' '.join(score)} names no part of the data that is given; give --val or --test.")
         where = out / f"table1-{dataset}"
         config = Config(network, sampling, loss, training, estimation)
         methods = _methods(method, preset, config, voxel_preset, voxel)
@@ -164,11 +169,27 @@ def _perform(
     scores = []
     for method in methods:
         for trial in share(trials, part) if part else trials:
-            with progress(f"{method.name} {trial.name}", None) as done:
-                scores.append(perform(trial, method, runs / f"{method.name}-{trial.name}", lambda *_: done(1), score))
-            training = scores[-1]["training"]
-            notes.print(f"{method.name} {trial.name}: {training['epochs']} epochs, {training['minutes']} minutes")
+            epochs: list[Any] = []
+            with progress(f"{method.label} {trial.name}", method.epochs) as done:
+
+                def watch(*epoch: Any, done: Any = done, epochs: list[Any] = epochs) -> None:
+                    epochs.append(epoch)
+                    done(1)
+
+                scores.append(perform(trial, method, runs / f"{method.name}-{trial.name}", watch, score))
+            _tell(scores[-1], trained=bool(epochs))
+    if part:
+        notes.print("This share is done; the same command without --part writes the tables.")
     return scores
+
+
+def _tell(scores: Mapping[str, Any], *, trained: bool) -> None:
+    training, what = scores["training"], f"{scores['label']} {scores['trial']}"
+    state = f"{training['epochs']} epochs, {training['minutes']} minutes" if trained else "was there already"
+    notes.print(f"{what}: {state}", markup=False)
+    for split, tally in scores["splits"].items():
+        failures = [Failure(**failure) for failure in tally["failures"]]
+        note_failures(failures, f"crystals of {split} were refused or not found by {what}", most=3)
 
 
 def _spread(words: Sequence[str], processes: int, where: Path) -> None:
