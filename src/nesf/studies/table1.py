@@ -121,7 +121,9 @@ def _table(split: str, ours: Mapping[str, Any], paper: Mapping[str, Sequence[Pub
         if method in ours:
             one = ours[method]
             columns[one["label"]] = one["mean"], one["deviation"]
-            unit = f"{len(one['trials'])} {'folds, pooled' if one['pooled'] else 'runs, mean ± sample deviation'}"
+            runs = len(one["trials"])
+            unit = f"{runs} folds, pooled" if one["pooled"] else f"{runs} runs, mean ± sample deviation"
+            unit = "one run" if runs == 1 else unit
             notes.append(
                 f"{one['label']}: {one['n']} crystals, {unit}; at most {one['failed']} refused or not found, which are "
                 "left out of the means of positions and lattices."
@@ -182,7 +184,10 @@ def _summary(values: Mapping[str, Any]) -> str:
         if "nesf" in one["ours"] and "nesf" in one["paper"]:
             mean, readings = one["ours"]["nesf"]["mean"], [row["mean"] for row in one["paper"]["nesf"]]
             known = [c for c in COLUMNS if mean[c.key] is not None]
-            worse = [c.label.lower() for c in known if mean[c.key] > min(row[c.key] for row in readings)]
+            # To the paper's decimals: it prints 0.00° for angles that are exact by rounding only.
+            worse = [
+                c.label.lower() for c in known if round(mean[c.key], c.digits) > min(row[c.key] for row in readings)
+            ]
             text = f"On {split}, {len(known) - len(worse)} of {len(known)} errors of nesf are at most the paper's"
             both = " (in both readings)" if len(readings) > 1 else ""
             sentences.append(f"{text}{both}" + (f"; not {', '.join(worse)}." if worse else "."))
