@@ -15,7 +15,7 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset, load_dataset
 from nesf.errors import NesfError
-from nesf.io import convert, write_cif, write_table
+from nesf.io import convert, read, write_cif, write_table
 from nesf.plots import map_page
 from nesf.plots.latent_page import Point
 from nesf.plots.parity import Parity, parities
@@ -24,6 +24,7 @@ from nesf.studies import interpolation, latent_map, properties
 from nesf.studies.endpoints import describe_files, find_usable
 from nesf.studies.extras import require
 from nesf.studies.published_properties import published_prediction
+from nesf.studies.quantities import check_quantities
 from nesf.studies.regression import predict
 from nesf.testing import hexagonal, perovskite, rocksalt
 
@@ -148,6 +149,21 @@ def test_interpolate_goes_on_without_the_ends_that_are_missing(
     assert len(rows) == 1 + 3
     assert (tmp_path / "interpolate" / "NaCl-to-SrTiO3.png").stat().st_size > 10_000
     assert record["provenance"]["settings"]["files"] == []
+    assert "paper" not in record["tables"]["chains"]["note"]
+    folder = tmp_path / "interpolate" / "structures" / "NaCl-to-SrTiO3"
+    chain = [link["formula"] for link in record["values"]["pairs"]["NaCl-to-SrTiO3"]["chain"]]
+    wanted = [f"{i:02d}-{name}.cif" for i, name in enumerate(chain, 1) if name != interpolation.NOTHING]
+    assert sorted(path.name for path in folder.glob("*.cif")) == wanted
+    steps = read(folder / "steps.extxyz")
+    assert len(steps) == record["values"]["pairs"]["NaCl-to-SrTiO3"]["found"]
+    (first,) = read(folder / "01-NaCl.cif")
+    assert np.allclose(first.cell, steps[0].cell, atol=1e-4)
+    assert len(first) == len(steps[0])
+    # Other ends take the place of these.
+    assert main(["study", "interpolate", "lcs6a", "SrTiO3", "NaCl", *table]) == 0
+    assert [path.name for path in (tmp_path / "interpolate").glob("*.png")] == ["SrTiO3-to-NaCl.png"]
+    assert [path.name for path in (tmp_path / "interpolate" / "structures").iterdir()] == ["SrTiO3-to-NaCl"]
+    capsys.readouterr()
     for ends in (["nowhere", "NaCl"], ["NaCl"], []):
         assert main(["study", "interpolate", "lcs6a", *ends, *table]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 3
@@ -286,8 +302,29 @@ def test_rows_without_a_value_are_counted_and_left_out(model: Codec, textbook: D
 def test_a_property_known_of_too_few_is_a_row_without_figures(model: Codec, textbook: Dataset) -> None:
     few = Dataset("few", textbook.crystals[:8], (), "")
     outcome = properties.study(model, few, few, properties=["length"], seeds=1)
-    assert outcome.tables["properties"].rows == [["length", "too few values", 6, 6, *[None] * 6]]
+    assert outcome.tables["properties"].rows == [["length", "too few values", 6, 6, *[None] * 4]]
     assert outcome.pictures == {}
+
+
+def test_crystals_that_are_known_already_are_counted_and_said(model: Codec, textbook: Dataset) -> None:
+    half = Dataset("half", textbook.crystals[::2], (), "")
+    rest = Dataset("rest", textbook.crystals[1::2], (), "")
+    for test, shared in ((half, len(half.crystals)), (rest, 0)):
+        found = properties.study(model, half, test, properties=["length"], seeds=1)
+        assert len(found.values["shared_ids"]) == shared
+        assert ("too good" in found.summary) == bool(shared)
+        # Such words are for the tables of the paper.
+        assert "joined" not in found.tables["properties"].note
+
+
+def test_what_is_no_quantity_is_not_predicted() -> None:
+    salt = rocksalt()
+    columns = {"spacegroup": 225, "in_train_of": "mp20", "stable": True, "gap": None, "length": 5.6}
+    data = Dataset("t", (Crystal("x", salt.numbers, salt.cart, salt.cell, columns),), (), "")
+    check_quantities(["gap", "length"], data)
+    for name in ("spacegroup", "in_train_of", "stable"):
+        with pytest.raises(NesfError, match=f"'{name}' of t .* no quantity to predict; it has gap, length"):
+            check_quantities([name], data)
 
 
 def test_any_name_of_a_property_can_be_drawn(tmp_path: Path) -> None:

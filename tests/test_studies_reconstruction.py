@@ -5,26 +5,29 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import nesf
 from nesf.bench.agreement import agreement_of
 from nesf.cli import main
+from nesf.cli.studies.conduct import shown
 from nesf.codec import Codec
 from nesf.config import FAST, PRESETS
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset, load_dataset
 from nesf.errors import NesfError
 from nesf.evaluation import evaluate
-from nesf.io import write_table
+from nesf.io import convert, write_table
 from nesf.plots import Caption
 from nesf.plots import reconstructions as drawn
 from nesf.plots.structures import VIEW
-from nesf.studies import errors_by_size, reconstructions, sensitivity
+from nesf.studies import Table, errors_by_size, reconstructions, sensitivity
 from nesf.studies.record import read_record
 from nesf.testing import caesium_chloride, perovskite, rocksalt
 
@@ -240,6 +243,51 @@ def test_both_of_a_pair_are_drawn_to_one_scale_and_wrong_atoms_are_ringed() -> N
     assert rings == [[False, True][i] for i in order]
 
 
+def test_a_true_atom_that_is_lost_is_ringed_although_all_found_ones_are_right() -> None:
+    true = caesium_chloride()
+    found = replace(true, numbers=true.numbers[:1], cart=true.cart[:1])
+    caption = reconstructions._caption(reconstructions.Example(true, found))
+    assert (caption.wrong, caption.missed) == ([False], [False, True])
+    figure = drawn([(true, found)], captions=[caption])
+    left, right = figure.findobj(lambda one: hasattr(one, "get_xlim") and hasattr(one, "get_subplotspec"))
+    assert [sum(one.get_linewidths()[0] > 1 for one in axes.collections) for axes in (left, right)] == [1, 0]
+    assert "ringed: nearest true atom is another element" in texts(figure)
+
+
+def test_cells_that_are_not_conventional_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(tmp_path / "p.parquet", [convert(rocksalt(), "primitive"), perovskite()])
+    words = [str(tmp_path / "p.parquet"), "--least", "1", "--out", str(tmp_path)]
+    assert main(["study", "errors-by-size", "lcs6a", *words]) == 0
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "1 crystals of p.parquet are not in their conventional cell" in shown
+    assert "It has 2 atoms, its conventional cell 8." in shown
+
+
+def test_a_terminal_table_is_rounded_and_says_once_what_all_rows_share() -> None:
+    rows = [["mine", "NaCl", 66.1, 0.123456789, None], ["mine", "MgO", 5.0, 12.3456789, None]]
+    (rich,) = shown(Table("Errors", ["data", "id", "share [%]", "x", "reason"], rows))
+    assert rich.title == "Errors (data: mine; reason: –)"
+    assert [str(column.header) for column in rich.columns] == ["id", "share [%]", "x"]
+    assert [list(column.cells) for column in rich.columns] == [["NaCl", "MgO"], ["66.1", "5.0"], ["0.123", "12.35"]]
+    (one,) = shown(Table("One", ["data", "x"], [["mine", 1.5]]))
+    assert len(one.columns) == 2
+
+
+def test_a_table_that_is_too_wide_is_shown_in_parts_and_no_word_is_cut() -> None:
+    heads = ["parameter", "value", *(f"error number{i} [%]" for i in range(9))]
+    rows = [[f"p{i // 2}", i % 2, *(i + k + 0.25 for k in range(9))] for i in range(4)]
+    parts = shown(Table("Wide", heads, rows), width=60)
+    assert len(parts) > 1
+    heads_shown = [[" ".join(str(column.header).split()) for column in part.columns] for part in parts]
+    # Each part names its rows, and all of them together show every column once.
+    assert all(one[:2] == heads[:2] for one in heads_shown)
+    assert [head for one in heads_shown for head in one[2:]] == heads[2:]
+    console = Console(width=60, file=StringIO())
+    for part in parts:
+        console.print(part)
+    assert "…" not in console.file.getvalue()
+
+
 def test_any_id_can_be_written() -> None:
     true = caesium_chloride().renamed("$a_{$ $")
     assert "a_{" in texts(drawn([(true, true)], captions=[Caption(true.id, "")]))
@@ -301,13 +349,13 @@ def test_the_row_at_the_models_own_value_is_what_evaluate_measures(model: Codec,
 
 
 @pytest.mark.usefixtures("briefly")
-def test_the_picture_has_a_column_for_each_parameter_and_marks_the_own_value(model: Codec) -> None:
+def test_the_picture_has_a_row_for_each_parameter_and_marks_the_own_value(model: Codec) -> None:
     outcome = sensitivity.study(model, [caesium_chloride(), perovskite()])
     panels = outcome.pictures["sensitivity"].figure.axes
     assert len(panels) == 3 * 7
     own = outcome.values["own"]
-    for column, (key, value) in enumerate(own.items()):
-        for axes in panels[column::7]:
+    for row, (key, value) in enumerate(own.items()):
+        for axes in panels[3 * row : 3 * row + 3]:
             dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
             assert dashed == [value], key
     rows = outcome.tables["sensitivity"].rows

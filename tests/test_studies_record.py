@@ -13,6 +13,7 @@ from nesf.data.datasets import load_dataset
 from nesf.errors import NesfError
 from nesf.studies import Outcome, Picture, Record, Table, describe_data, describe_model
 from nesf.studies.record import read_record
+from nesf.testing import rocksalt
 
 MODEL = {"name": "tiny", "preset": "fast", "sha256": "ab" * 32}
 DATA = {"name": "some.parquet", "sha256": "cd" * 32, "crystals": 7}
@@ -68,6 +69,27 @@ def test_each_table_picture_and_page_is_a_file_and_nothing_else_is(tmp_path: Pat
         assert list(csv.reader(file)) == [["name", "x [Å]"], ["a, b", "0.25"], ["nothing", ""]]
     assert (tmp_path / "empty.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "<p>Å</p>"
+
+
+def test_what_an_earlier_study_listed_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    structures = {"structures/a/01.cif": [rocksalt()], "structures/b/all.extxyz": [rocksalt(), rocksalt()]}
+    record().write(replace(outcome(), structures=structures), tmp_path / "study")
+    assert read_record(tmp_path / "study")["structures"] == list(structures)
+    for name in ("mine.csv", "structures/a/notes.txt", "../outside.html"):
+        (tmp_path / "study" / name).touch()
+    # A record may be from elsewhere.
+    path = tmp_path / "study" / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pages": ["page", "../outside"]}))
+    record().write(Outcome("Another", "", {}), tmp_path / "study")
+    left = {one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if one.is_file()}
+    assert left == {"outside.html", "study/study.json", "study/mine.csv", "study/structures/a/notes.txt"}
+    assert not (tmp_path / "study" / "structures" / "b").exists()
+
+
+def test_a_csv_has_no_more_digits_than_can_be_used(tmp_path: Path) -> None:
+    rows = [["a", 0.0056402411665726435, 2.504478073969145e-06, 1234567, 0.25]]
+    record().write(replace(outcome(), tables={"t": Table("T", list("abcde"), rows)}), tmp_path)
+    assert (tmp_path / "t.csv").read_text().splitlines()[1] == "a,0.00564024,2.50448e-06,1234567,0.25"
 
 
 def test_a_folder_has_no_record_where_the_study_was_not_completed(tmp_path: Path) -> None:

@@ -156,6 +156,11 @@ def change(folder: Path, **entries: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
 
+def test_commands_are_set_as_such(tmp_path):
+    write(tmp_path, "search", summary="Train: `nesf train a.parquet --preset <fast>`")
+    assert "<code>nesf train a.parquet --preset &lt;fast&gt;</code>" in page(tmp_path)
+
+
 def test_no_study_is_an_error(tmp_path, capsys):
     (tmp_path / "bad").mkdir()
     assert main(["study", "report", "--out", str(tmp_path)]) == 1
@@ -213,9 +218,11 @@ def test_numbers_are_rounded_and_on_the_right(tmp_path):
 def test_rounding_keeps_what_matters():
     assert rounded(["0.1", "", "0.02"]) == ["0.10", "–", "0.02"]
     assert rounded(["0.1", "1", "0.02"]) == ["0.1", "1", "0.02"]
-    assert rounded(["1e-05", "1.0", "0.00012345", "nan", "-inf", "7", "x"]) == [
-        *["1e-05", "1.0", "0.000123", "nan", "-inf", "7", "x"],
+    assert rounded(["1e-05", "1.0", "0.00052345", "nan", "-inf", "7", "x"]) == [
+        *["1e-05", "1.0", "0.000523", "nan", "-inf", "7", "x"],
     ]
+    # What was measured and is next to nothing is no figure, but what was set is.
+    assert rounded(["2.50448e-06", "-0.000204123", "0.00025", "23.4577"]) == ["0.000", "0.000", "0.00025", "23.46"]
     assert rounded(["1234.5678", "-0.0"]) == ["1235", "-0"]
     assert not any(map(is_amount, ("mp-10695", "YBa2Cu3O7", "-", "2 files", "1.2.3 (beta)")))
 

@@ -154,8 +154,33 @@ def test_a_diverged_trial_is_the_worst_and_says_why(tiny):
     assert "diverged" in diverged.note
     assert second.after.training.learning_rate == 1e-3
     remarks = [row[-1] for row in outcome(tiny, [first, second], ("a", "b")).tables["stage-rate"].rows]
-    assert remarks[0].startswith("chosen")
+    assert "chosen" not in remarks[0]
     assert "diverged" in remarks[1]
+
+
+def test_where_no_trial_gives_a_crystal_nothing_is_chosen(tiny, monkeypatch):
+    trained = scores(monkeypatch, lambda _: (100.0, None))
+    finished = walk(tiny, told)
+    assert [one.chosen for one in finished] == [None, None]
+    assert finished[-1].after == tiny.start
+    # The second stage goes on from the start, not from the first point of the first stage.
+    assert {config.network.latent for config in trained[2:]} == {tiny.start.network.latent}
+    found = outcome(tiny, finished, ("a", "b"))
+    assert "No trial gave a crystal; train longer (--epochs) or on more crystals." in found.summary
+    assert "nesf train" not in found.summary
+    assert found.values["command"] is None
+    assert all("chosen" not in (row[-1] or "") for row in found.tables["stage-rate"].rows)
+    assert {row[0]: row[3] for row in found.tables["choices"].rows}["network.latent"] is None
+
+
+def test_a_choice_among_ties_is_said(tiny, monkeypatch):
+    scores(monkeypatch, lambda config: (5.0, 0.1 if config.training.learning_rate == 1e-3 else 0.2))
+    first, second = walk(replace(tiny, start=changed(tiny.start, {"training.learning_rate": 1e-3})), told)
+    assert (first.ties, second.ties) == (1, 0)
+    found = outcome(tiny, [first, second], ("a", "b"))
+    assert "Chosen among ties: another point did exactly as well" in found.tables["stage-latent"].note
+    assert "In latent other points did exactly as well" in found.summary
+    assert "ties" not in found.tables["stage-rate"].note
 
 
 @pytest.mark.parametrize(

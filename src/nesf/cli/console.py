@@ -80,12 +80,20 @@ def write_json(values: Any, target: Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], numbers_from: int = 1) -> Table:
-    """A table for the terminal; columns from ``numbers_from`` on are aligned to the right."""
+def table(
+    title: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    numbers_from: int = 1,
+    *,
+    numbers: Sequence[bool] | None = None,
+) -> Table:
+    """A table for the terminal; columns from ``numbers_from`` on, or just the ``numbers``, are aligned to the right."""
+    right = [i >= numbers_from for i in range(len(heads))] if numbers is None else numbers
     shown = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for i, head in enumerate(heads):
+    for head, number in zip(heads, right, strict=True):
         # Ids stay whole, so that they can be copied; long texts are broken instead.
-        shown.add_column(escape(head), justify="right" if i >= numbers_from else "left", no_wrap=head == "id")
+        shown.add_column(escape(head), justify="right" if number else "left", no_wrap=head == "id")
     for row in rows:
         # Brackets in ids and units are no markup.
         shown.add_row(*[escape(show(value)) for value in row])

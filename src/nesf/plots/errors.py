@@ -1,11 +1,14 @@
 """Pictures of the errors of reconstruction."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import NDArray
 
 # Blue, vermilion and green of Okabe and Ito, which all readers can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73")
@@ -55,6 +58,7 @@ def errors_by_size(
     counts: Mapping[str, Sequence[int]],
     size: str,
     logarithmic: Sequence[str] = (),
+    titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """Medians and bands of errors: a row of panels for each data set, a column for each error.
 
@@ -64,37 +68,56 @@ def errors_by_size(
         size: label of the horizontal axes.
         logarithmic: the errors whose axes are logarithmic, unless one is zero; all others reach at least one unit
             from zero.
+        titles: by label of the error, what stands above its panels; by default the label.
     """
     labels = list(next(iter(rows.values())))
     lowest = {label: min((low for one in rows.values() for low in one[label].low), default=0.0) for label in labels}
     # A logarithmic axis has no place for zero, and none for nothing.
     logs = [label for label in logarithmic if lowest[label] > 0]
-    figure = Figure(figsize=(3.6 * len(labels), 2.7 * len(rows) + 0.3), layout="constrained")
-    panels = figure.subplots(len(rows), len(labels), squeeze=False, sharex=True, sharey="col")
-    for line, (name, bands) in zip(panels, rows.items(), strict=True):
+    figure = Figure(figsize=(4.2 * len(labels), 3.3 * len(rows) + 0.2), layout="constrained")
+    panels = _panels(figure, list(rows), len(labels))
+    for line, bands in zip(panels, rows.values(), strict=True):
         for axes, label, color in zip(line, labels, COLORS, strict=False):
             _draw_band(axes, bands[label], color)
             axes.set_ylabel(label)
-            axes.set_title(name, fontsize=10, parse_math=False)
+            axes.set_xlabel(size)
+            axes.set_title((titles or {}).get(label, label), fontsize=10)
             if label in logs:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:g}")
-        _write_counts(line[0], bands[labels[0]].sizes, counts[name])
-    for axes, label in zip(panels[0], labels, strict=True):
+    span = max((max(one.sizes) for bands in rows.values() for one in bands.values() if one.sizes), default=1)
+    lines = max(
+        _write_counts(axes, bands[labels[0]].sizes, counts[name], span)
+        for axes, (name, bands) in zip(panels[:, 0], rows.items(), strict=True)
+    )
+    for number, (axes, label) in enumerate(zip(panels[0], labels, strict=True)):
         low, high = axes.get_ylim()
         if label in logs:
             axes.set_ylim(low * 0.8, high)
         else:
+            low, high = min(low, -1.2), max(high, 1.2)
             # Counts of crystals stand at the top of the first panel.
-            room = 0.06 * (high - low)
-            axes.set_ylim(min(low - room, -1.2), max(high, 1.2) + 2 * room)
-    for axes in panels[-1]:
-        axes.set_xlabel(size)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_ylim(low - 0.06 * (high - low), high + (0.06 if number else 0.1 + 0.09 * lines) * (high - low))
     for number, axes in enumerate(panels.ravel()):
-        axes.tick_params(labelbottom=True, labelleft=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(chr(ord("a") + number), loc="left", fontsize=11, fontweight="bold")
+    for axes in panels[:, 0]:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def _panels(figure: Figure, names: Sequence[str], columns: int) -> NDArray[np.object_]:
+    """Panels in rows under the name of their data set; they share the horizontal axis, columns the vertical one."""
+    parts = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
+    panels = np.array([part.subplots(1, columns, squeeze=False)[0] for part in parts])
+    for part, name in zip(parts, names, strict=True):
+        part.suptitle(name, fontsize=11, fontweight="bold", parse_math=False)
+    for i, axes in enumerate(panels.ravel()):
+        if i:
+            axes.sharex(panels[0, 0])
+        if i >= columns:
+            axes.sharey(panels[0, i % columns])
+    return panels
 
 
 def _draw_band(axes: Axes, band: Band, color: str) -> None:
@@ -107,32 +130,40 @@ def _draw_band(axes: Axes, band: Band, color: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _write_counts(axes: Axes, sizes: Sequence[int], counts: Sequence[int]) -> None:
-    above: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top", "rotation": 90}
+def _write_counts(axes: Axes, sizes: Sequence[int], counts: Sequence[int], span: float) -> int:
+    """Write counts at the top, those that would meet in lines below each other; returns the number of lines."""
+    ends: list[float] = []
     for x, n in zip(sizes, counts, strict=True):
-        axes.text(x, 0.98, f"{n}", fontsize=6.5, color="0.35", **above)
+        half = (0.011 * len(f"{n}") + 0.007) * span
+        free = next((line for line, end in enumerate(ends) if end < x - half), len(ends))
+        ends[free : free + 1] = [x + half]
+        lower = axes.get_xaxis_transform() + ScaledTranslation(0, -(4 + 9.5 * free) / 72, axes.figure.dpi_scale_trans)
+        axes.text(x, 1.0, f"{n}", transform=lower, ha="center", va="top", fontsize=8)
+    return len(ends)
 
 
 def sensitivity(sweeps: Sequence[Sweep]) -> Figure:
-    """Errors against parameters: a column of panels for each parameter, a row for each error.
+    """Errors against parameters: a row of panels for each parameter, a column for each error.
 
     The value that is used is marked by a dashed line; open symbols leave crystals out.
     """
     labels = list(sweeps[0].errors)
-    figure = Figure(figsize=(2.1 * len(sweeps) + 0.5, 1.9 * len(labels) + 0.5), layout="constrained")
-    panels = figure.subplots(len(labels), len(sweeps), squeeze=False, sharex="col", sharey="row")
-    for row, (label, color) in enumerate(zip(labels, COLORS, strict=False)):
-        panels[row, 0].set_ylabel(label)
-        for axes, sweep in zip(panels[row], sweeps, strict=True):
+    figure = Figure(figsize=(3.3 * len(labels), 1.9 * len(sweeps) + 0.3), layout="constrained")
+    panels = figure.subplots(len(sweeps), len(labels), squeeze=False, sharex="row", sharey="col")
+    for column, (label, color) in enumerate(zip(labels, COLORS, strict=False)):
+        panels[0, column].set_title(label, fontsize=10)
+        for axes, sweep in zip(panels[:, column], sweeps, strict=True):
+            axes.set_xlabel(sweep.label)
             axes.axvline(sweep.chosen, color="0.35", linewidth=1.0, linestyle="--", zorder=1)
             for (name, errors), style in zip(sweep.errors[label].items(), STYLES, strict=False):
                 _draw_errors(axes, sweep, errors, color, style, name)
         if len(sweeps[0].errors[label]) > 1:
-            panels[row, 0].legend(fontsize=7.5, loc="upper left", framealpha=1.0, edgecolor="none")
-    for axes, sweep in zip(panels[-1], sweeps, strict=True):
-        axes.set_xlabel(sweep.label)
-        _scale(axes, sweep.values)
-    for axes in panels[:, 0]:
+            panels[0, column].legend(fontsize=8, loc="upper left", framealpha=1.0, edgecolor="none")
+    for row, sweep in zip(panels, sweeps, strict=True):
+        _scale(row[0], sweep.values)
+        for axes in row:
+            axes.tick_params(labelsize=8.5, labelleft=True)
+    for axes in panels[0]:
         # A little below zero, so that points on it are whole.
         axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])
     return figure
@@ -161,4 +192,3 @@ def _scale(axes: Axes, values: Sequence[float | int]) -> None:
         axes.set_xticks(list(values)[:: -(-len(values) // 4)])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.tick_params(labelsize=8)

@@ -9,6 +9,7 @@ import matplotlib.colors
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from nesf.crystal import Crystal, Failure
@@ -36,11 +37,16 @@ class Caption(NamedTuple):
         head: above it, in bold.
         text: beneath it.
         wrong: for each atom found, whether it is ringed as wrong.
+        missed: for each true atom, whether it is ringed, because what lies there is another element.
     """
 
     head: str
     text: str
     wrong: Sequence[bool] = ()
+    missed: Sequence[bool] = ()
+
+
+LEGEND = "ringed: nearest true atom is another element (in the true structure: nearest found atom)"
 
 
 def reconstructions(
@@ -59,30 +65,37 @@ def reconstructions(
     """
     columns = max(1, min(columns, len(pairs)))
     rows = max(1, -(-len(pairs) // columns))
-    width, height = (3.0, 1.75) if captions is None else (3.7, 2.55)
-    figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
+    width, height = (3.0, 1.75) if captions is None else (4.6, 3.2)
+    figure = Figure(figsize=(columns * width, rows * height + (0.5 if captions is None else 0.8)), layout="constrained")
     figure.suptitle(title, fontsize=13, parse_math=False)
+    if captions is not None:
+        ring = Line2D([], [], linestyle="", marker="o", markersize=9, markerfacecolor="none", markeredgecolor=WRONG)
+        ring.set_markeredgewidth(1.8)
+        # The subfigures fill the whole figure, so the legend stands below them in the layout.
+        figure.legend([ring], [LEGEND], loc="outside lower center", frameon=False, fontsize=9.5)
     boxes = figure.subfigures(rows, columns, squeeze=False).ravel()
     for i, (box, (true, found)) in enumerate(zip(boxes, pairs, strict=False)):
         caption = captions[i] if captions is not None else None
         _write(box, true, found, caption)
         left, right = box.subplots(1, 2)
-        draw(left, true)
+        scale = 1.0 if caption is None else 1.6
+        draw(left, true, caption.missed if caption is not None and isinstance(found, Crystal) else (), scale)
         if isinstance(found, Failure):
             _leave_empty(right, found.reason)
         else:
-            draw(right, found, caption.wrong if caption is not None else ())
+            draw(right, found, caption.wrong if caption is not None else (), scale)
             _to_one_scale(left, right)
     return figure
 
 
-def draw(axes: Axes, crystal: Crystal, wrong: Sequence[bool] = ()) -> None:
+def draw(axes: Axes, crystal: Crystal, wrong: Sequence[bool] = (), scale: float = 1.0) -> None:
     """Draw the cell and the atoms listed in it, near ones over far ones, each with its symbol.
 
     Args:
         axes: where.
         crystal: what.
         wrong: for each atom, whether it is ringed as wrong; none are where it is empty.
+        scale: of the area of the atoms; their symbols grow with their diameter.
     """
     edges = _edges(crystal.cell)
     farthest = min((VIEW @ corner)[2] for edge in edges for corner in edge)
@@ -97,9 +110,10 @@ def draw(axes: Axes, crystal: Crystal, wrong: Sequence[bool] = ()) -> None:
     for rank, (z, (x, y, _), ring) in enumerate(atoms):
         color = element_color(z)
         edge, width = (WRONG, 1.8) if ring else ("0.25", 0.5)
-        axes.scatter(x, y, s=95, color=[color], edgecolors=edge, linewidths=width, zorder=2 * rank + 1)
+        axes.scatter(x, y, s=95 * scale, color=[color], edgecolors=edge, linewidths=width, zorder=2 * rank + 1)
         ink = "white" if sum(color) < 1.4 else "black"
-        axes.text(x, y, symbol(z), fontsize=5.5, ha="center", va="center_baseline", color=ink, zorder=2 * rank + 2)
+        label = axes.text(x, y, symbol(z), ha="center", va="center_baseline", color=ink, zorder=2 * rank + 2)
+        label.set_fontsize(5.5 * scale**0.5)
     axes.set_aspect("equal")
     axes.margins(0.12)
     axes.axis("off")

@@ -38,19 +38,23 @@ def objection(model: Codec, crystal: Crystal) -> str | None:
 
     A model's domain cannot tell a primitive cell from an oblique conventional one, so that is asked here.
     """
-    reason = model.refusal(crystal)
-    if reason is not None or not _oblique(crystal):
+    if (reason := model.refusal(crystal)) is not None:
         return reason
+    other = other_cell(crystal)
+    return other and f"{other}; --cell conventional converts it, as models are trained on conventional cells."
+
+
+def other_cell(crystal: Crystal) -> str | None:
+    """How an oblique cell differs from the conventional one, without a full stop; None where it does not."""
+    if not oblique(crystal):
+        return None
     try:
         standard = convert(crystal, "conventional")
     except NesfError:
         return None
     if len(standard) == len(crystal):
         return None
-    return (
-        f"It has {len(crystal)} atoms, its conventional cell {len(standard)}; --cell conventional converts it, "
-        "as models are trained on conventional cells."
-    )
+    return f"It has {len(crystal)} atoms, its conventional cell {len(standard)}"
 
 
 def describe_files(names: Iterable[str]) -> list[dict[str, str]]:
@@ -59,7 +63,8 @@ def describe_files(names: Iterable[str]) -> list[dict[str, str]]:
     return [{"name": name, "sha256": sha256(Path(name).read_bytes()).hexdigest()} for name in files]
 
 
-def _oblique(crystal: Crystal) -> bool:
+def oblique(crystal: Crystal) -> bool:
+    """Whether an angle of the cell is not a right one."""
     return bool(abs(crystal.angles_rad - math.pi / 2).max() > OBLIQUE_RAD)
 
 

@@ -24,6 +24,12 @@ ERRORS = {
     "species": "species error (actual) [%]",
 }
 """The three errors of a crystal, with their labels."""
+TITLES = {
+    ERRORS["count"]: "number of atoms (above: crystals)",
+    ERRORS["position"]: "mean position error",
+    ERRORS["species"]: "wrong species",
+}
+"""What stands above the panels, by label."""
 
 
 def study(
@@ -57,6 +63,7 @@ def study(
         {name: [row["crystals"] for row in rows if not row["left_out"]] for name, rows in sizes.items()},
         SIZE,
         logarithmic=[ERRORS["position"]],
+        titles=TITLES,
     )
     return Outcome(
         title="Errors against the number of atoms",

@@ -1,9 +1,9 @@
 """Crystals between two crystals: linear in the latent vector, decoded step by step (Figs. 5, 6, S1-S4)."""
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from nesf.errors import NesfError
 from nesf.io import safe_name, space_group
 from nesf.plots.strips import Panel, strip
 from nesf.studies.outcome import Outcome, Picture, Table
+from nesf.studies.published_chains import published_chain
 
 NOTHING = "no crystal"
 """What stands in a chain where nothing was found."""
@@ -29,42 +30,6 @@ _HEADS = {
     "space_group": "space group",
     "reason": "reason",
 }
-
-
-class PublishedChain(NamedTuple):
-    """An interpolation of the paper: the ids of its ends, where it is shown, and the formulas as printed."""
-
-    source: str
-    target: str
-    figure: str
-    formulas: str
-
-
-PUBLISHED = (
-    PublishedChain("mp-10695", "mp-2469", "Fig. 5", "ZnS → MgZn3S4 → MgZnS2 → Mg3ZnS4 → MgS → MgCd3S4 → CdS"),
-    PublishedChain("mp-1265", "mp-22862", "Fig. 6", "MgO → NaMgO2 → NaO → Na2ClO → Na4Cl3O → NaCl"),
-    PublishedChain(
-        "mp-22862",
-        "mp-21276",
-        "Fig. S1",
-        "NaCl → Na3PbCl4 → Na3Te2PbCl2 → Na3Te3PbCl → Na2Te3Pb2Cl → NaTe3Pb3Cl → Te3Pb4Cl → TePb → Te3Pb4S → Pb2STe "
-        "→ Pb4S3Te → PbS",
-    ),
-    PublishedChain("mp-1265", "mp-2605", "Fig. S2", "MgO → CaMgO2 → CaO"),
-    PublishedChain(
-        "mp-21276",
-        "mp-2605",
-        "Fig. S3",
-        "PbS → Yb3PbS4 → YbS → Yb3MgS4 → YbMgS2 → YbMg3S4 → MgS → CaMgS2 → Ca3MgS4 → CaS → Ca4S3O → Ca2SO → CaO",
-    ),
-    PublishedChain(
-        "mp-2998",
-        "mp-5986",
-        "Fig. S4",
-        "BaTiO3 → BaTiO4 → BaTi2O3 → Ba2TiO3 → Ba2O3 → BaO3 → BaO4 → BaTiO3 → BaO4 → BaTiO3",
-    ),
-)
-"""All interpolations of the paper; the last by its LCS6Å model, the others by its ICSG3D model."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +83,7 @@ def study(
     left_out: Sequence[Failure] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """Interpolate between the crystals of each pair: a chain, a table of all steps and a strip of pictures.
+    """Interpolate between the crystals of each pair: a chain and its crystals, all steps, a strip of pictures.
 
     Args:
         model: a trained model.
@@ -130,6 +95,7 @@ def study(
     """
     tables: dict[str, Table] = {}
     pictures: dict[str, Picture] = {}
+    structures: dict[str, Sequence[Crystal]] = {}
     overview: list[list[Any]] = []
     values: dict[str, Any] = {"steps": steps, "tolerance_angstrom": tolerance, "pairs": {}}
     for source, target in pairs:
@@ -139,15 +105,31 @@ def study(
         tables[name] = Table(
             f"{title}: all steps", list(_HEADS.values()), [[row[key] for key in _HEADS] for row in rows]
         )
-        pictures[name] = Picture(_draw(runs, rows, title), _caption(runs, title, tolerance))
+        pictures[name] = Picture(_draw(runs, rows, _drawn_title(source, target)), _caption(runs, title, tolerance))
         values["pairs"][name] = _values(source, target, runs, rows)
+        structures |= _structures(f"structures/{name}", runs, found)
         overview += _overview(title, source, target, values["pairs"][name])
         if progress is not None:
             progress(1)
     values["left_out"] = [vars(failure) for failure in left_out]
     heads = ["pair", "by", "formulas", "found", "shortest distance [Å]", "chain"]
-    tables = {"chains": Table("Chains of formulas", heads, overview, _note(tolerance, left_out)), **tables}
-    return Outcome("Crystals between two crystals", _summary(values, steps), values, tables, pictures)
+    tables = {"chains": Table("Chains of formulas", heads, overview, _note(values)), **tables}
+    title, summary = "Crystals between two crystals", _summary(values, steps)
+    return Outcome(title, summary, values, tables, pictures, structures=structures)
+
+
+def _structures(folder: str, runs: Sequence[Run], found: Sequence[Crystal | Failure]) -> dict[str, list[Crystal]]:
+    """The crystal of each formula, numbered as in the picture, and those of all steps; by path."""
+    files: dict[str, list[Crystal]] = {}
+    for number in range(1, len(runs) + 1):
+        shown = runs[number - 1].members[_shown(runs, number - 1)]
+        if isinstance(shown, Crystal):
+            files[f"{folder}/{number:02d}-{shown.formula}.cif"] = [shown]
+    most = max(len(found) - 1, 1)
+    steps = [
+        replace(one, properties={"t": round(i / most, 6)}) for i, one in enumerate(found) if isinstance(one, Crystal)
+    ]
+    return files | ({f"{folder}/steps.extxyz": steps} if steps else {})
 
 
 def _formula(one: Crystal | Failure) -> str:
@@ -156,6 +138,12 @@ def _formula(one: Crystal | Failure) -> str:
 
 def _title(source: Crystal, target: Crystal) -> str:
     return f"{source.formula} ({source.id}) → {target.formula} ({target.id})"
+
+
+def _drawn_title(source: Crystal, target: Crystal) -> str:
+    """The title with the numbers of its formulas as subscripts; those of the ids stay."""
+    below = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+    return " → ".join(f"{one.formula.translate(below)} ({one.id})" for one in (source, target))
 
 
 def _file_name(source: Crystal, target: Crystal, taken: Container[str]) -> str:
@@ -197,6 +185,7 @@ def shortest_distance(crystal: Crystal) -> float:
 
 def _values(source: Crystal, target: Crystal, runs: list[Run], rows: list[dict[str, Any]]) -> dict[str, Any]:
     there = [row for row in rows if row["reason"] is None]
+    published = published_chain(source.id, target.id)
     return {
         "source": source.id,
         "target": target.id,
@@ -205,7 +194,7 @@ def _values(source: Crystal, target: Crystal, runs: list[Run], rows: list[dict[s
         "steps": len(rows),
         "ends_come_back": [runs[0].formula == source.formula, runs[-1].formula == target.formula],
         "shortest_distance_angstrom": min((row["shortest"] for row in there), default=None),
-        "published": next((one.formulas for one in PUBLISHED if one[:2] == (source.id, target.id)), None),
+        "published": None if published is None else published.formulas,
     }
 
 
@@ -213,19 +202,22 @@ def _overview(title: str, source: Crystal, target: Crystal, values: dict[str, An
     formulas = [link["formula"] for link in values["chain"]]
     found = f"{values['found']} of {values['steps']}"
     rows = [[title, "nesf", len(formulas), found, values["shortest_distance_angstrom"], " → ".join(formulas)]]
-    for one in PUBLISHED:
-        if one[:2] == (source.id, target.id):
-            rows.append([title, f"paper, {one.figure}", one.formulas.count("→") + 1, None, None, one.formulas])
+    if (one := published_chain(source.id, target.id)) is not None:
+        rows.append([title, f"paper, {one.figure}", one.formulas.count("→") + 1, None, None, one.formulas])
     return rows
 
 
-def _note(tolerance: float, left_out: Sequence[Failure]) -> str:
+def _note(values: dict[str, Any]) -> str:
     said = [
-        f"Space groups were sought within {tolerance:g} Å.",
-        "The paper's chains come from its ICSG3D model, that of BaTiO3 from its LCS6Å model; how many steps it took is "
-        "not printed.",
+        f"Space groups were sought within {values['tolerance_angstrom']:g} Å. The crystal of each formula is in "
+        "structures/ as CIF, those of all steps as extended XYZ.",
     ]
-    return " ".join(said + [f"Left out: {failure.id}: {failure.reason}" for failure in left_out])
+    if any(one["published"] for one in values["pairs"].values()):
+        said.append(
+            "The paper's chains come from its ICSG3D model, that of BaTiO3 from its LCS6Å model; how many steps it "
+            "took is not printed."
+        )
+    return " ".join(said + [f"Left out: {failure['id']}: {failure['reason']}" for failure in values["left_out"]])
 
 
 def _summary(values: dict[str, Any], steps: int) -> str:
@@ -251,13 +243,17 @@ def _draw(runs: list[Run], rows: list[dict[str, Any]], title: str) -> Any:
 
 
 def _panel(runs: list[Run], index: int, rows: list[dict[str, Any]]) -> Panel:
-    run = runs[index]
-    # At the ends the ends themselves are shown, between them what lies in the middle.
-    place = 0 if index == 0 else len(run.members) - 1 if index == len(runs) - 1 else len(run.members) // 2
+    run, place = runs[index], _shown(runs, index)
     shown = run.members[place]
     row = rows[sum(len(one.members) for one in runs[:index]) + place]
     lines = [row["reason"]] if isinstance(shown, Failure) else [row["space_group"], f"{len(shown)} atoms"]
     return Panel(shown if isinstance(shown, Crystal) else None, run.formula, lines, run.first, run.last)
+
+
+def _shown(runs: Sequence[Run], index: int) -> int:
+    """Which step of a run is shown: at the ends the ends themselves, between them what lies in the middle."""
+    members = runs[index].members
+    return 0 if index == 0 else len(members) - 1 if index == len(runs) - 1 else len(members) // 2
 
 
 def _caption(runs: list[Run], title: str, tolerance: float) -> str:

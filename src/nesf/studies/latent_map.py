@@ -122,7 +122,7 @@ def study(
     figure = map_figure(places, attributes.volume, attributes.atoms, attributes.system, SYSTEMS)
     points = [_point(crystal, *row) for crystal, *row in _rows(crystals, places, attributes)]
     return Outcome(
-        f"Map of the latent vectors of {data.name}",
+        f"Map of the latent vectors of {data.name}, by {_NAMES[method]}",
         _summary(values, method, data.name),
         values,
         {"neighbours": _neighbours(kept), "coordinates": _coordinates(crystals, places, attributes)},

@@ -1,9 +1,10 @@
-"""What a study finds: values, tables and pictures."""
+"""What a study finds: values, tables, pictures and crystals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from nesf.crystal import Crystal
 from nesf.plots import Figure
 
 
@@ -41,6 +42,7 @@ class Outcome:
         tables: by file name without ending.
         pictures: by file name without ending.
         pages: interactive pages, complete HTML documents by file name without ending.
+        structures: crystals by path in the study's folder: one in a ``.cif``, any number in an ``.extxyz``.
     """
 
     title: str
@@ -49,3 +51,4 @@ class Outcome:
     tables: Mapping[str, Table] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
+    structures: Mapping[str, Sequence[Crystal]] = field(default_factory=dict)

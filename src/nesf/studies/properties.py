@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,9 @@ from nesf.plots.parity import Parity, parities
 from nesf.studies.extras import require
 from nesf.studies.outcome import Outcome, Picture, Table
 from nesf.studies.published_properties import dataset_of, published_prediction
+from nesf.studies.quantities import check_quantities, number, title
 from nesf.studies.regression import BATCH, EPOCHS, METHODS, Prediction, predict
 
-UNITS = MappingProxyType(
-    {
-        "energy_above_hull": "eV/atom",
-        "total_magnetization": "μB/formula unit",
-        "band_gap": "eV",
-        "formation_energy_per_atom": "eV/atom",
-        "bulk_modulus": "GPa",
-        "shear_modulus": "GPa",
-    }
-)
-"""Units of the properties that the tables of the project carry."""
 DEFAULT = ("energy_above_hull", "total_magnetization", "band_gap", "formation_energy_per_atom")
 """The three properties of the paper, and the one that is known of most crystals."""
 FEWEST_TRAIN, FEWEST_TEST = 10, 2
@@ -73,9 +62,15 @@ class Encoded:
 
     def known(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Latent vectors and values of the crystals whose property is a finite number."""
-        values = np.array([_number(crystal.properties.get(name)) for crystal in self.crystals])
+        values = np.array([number(crystal.properties.get(name)) for crystal in self.crystals])
         there = np.isfinite(values)
         return self.z[there], values[there]
+
+
+def shared_ids(train: Dataset, test: Dataset) -> list[str]:
+    """Ids of test crystals that are among the training crystals, too: predicting these proves nothing."""
+    known = {crystal.id for crystal in train.crystals}
+    return [crystal.id for crystal in test.crystals if crystal.id in known]
 
 
 def study(
@@ -100,13 +95,14 @@ def study(
     require("sklearn")
     if seeds < 1:
         raise NesfError(f"At least one seed is needed, not {seeds}.")
-    _check(properties, train, test)
+    check_quantities(properties, train, test)
     known, asked = Encoded.of(model, train), Encoded.of(model, test)
     rows: list[list[Any]] = []
     panels: list[list[Parity]] = []
     values: dict[str, Any] = {
         "train": known.to_dict(),
         "test": asked.to_dict(),
+        "shared_ids": shared_ids(train, test),
         "seeds": seeds,
         "properties": {},
     }
@@ -119,7 +115,8 @@ def study(
             panels.append([_panel(one, name) for one in found if one.method != "mean"])
         if progress is not None:
             progress(1)
-    heads = ["property", "by", "train", "test", "R²", "± sd", "MAE", "± sd", "paper, R²", "paper, R² (exchanged)"]
+    heads = ["property", "by", "train", "test", "R²", "sd of R²", "MAE", "sd of MAE"]
+    heads += ["paper, R²", "paper, R² (exchanged)"] if dataset_of(test.name) else []
     tables = {"properties": Table("Properties predicted from latent vectors", heads, rows, _note(values, seeds))}
     if dataset_of(train.name) is not None:
         tables["spreads"] = _spreads(train.name, values)
@@ -132,22 +129,6 @@ def _predict_all(z: Any, y: Any, z_test: Any, y_test: Any, seeds: int) -> list[P
     if len(y) < FEWEST_TRAIN or len(y_test) < FEWEST_TEST:
         return []
     return [predict(method, (z, y), (z_test, y_test), seeds) for method in METHODS]
-
-
-def _number(value: Any) -> float:
-    """A property as a number; NaN where it is none."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-
-
-def _check(properties: Sequence[str], train: Dataset, test: Dataset) -> None:
-    if not properties:
-        raise NesfError("Give at least one property to predict.")
-    for data in (train, test):
-        there = {name for crystal in data.crystals for name in crystal.properties}
-        for name in properties:
-            if name not in there:
-                others = ", ".join(sorted(there & set(UNITS)) or sorted(there)) or "none at all"
-                raise NesfError(f"No crystal of {data.name} has the property {name!r}; it has {others}.")
 
 
 def _values(found: Sequence[Prediction], y: NDArray[np.float64], y_test: NDArray[np.float64]) -> dict[str, Any]:
@@ -168,20 +149,16 @@ def _values(found: Sequence[Prediction], y: NDArray[np.float64], y_test: NDArray
 
 
 def _table_rows(name: str, found: Sequence[Prediction], train: int, test: int, dataset: str) -> list[list[Any]]:
-    title = _title(name)
+    called = title(name)
+    beside = (False, True) if dataset_of(dataset) else ()
     if not found:
-        return [[title, "too few values", train, test, *[None] * 6]]
+        return [[called, "too few values", train, test, *[None] * (4 + len(beside))]]
     rows = []
     for one in found:
-        paper = [published_prediction(dataset, one.method, name, exchanged) for exchanged in (False, True)]
+        paper = [published_prediction(dataset, one.method, name, exchanged) for exchanged in beside]
         printed = [None if row is None else row.r2 for row in paper]
-        rows.append([title, METHODS[one.method], train, test, *_mean_sd(one.r2), *_mean_sd(one.mae), *printed])
+        rows.append([called, METHODS[one.method], train, test, *_mean_sd(one.r2), *_mean_sd(one.mae), *printed])
     return rows
-
-
-def _title(name: str) -> str:
-    words = name.replace("_", " ")
-    return f"{words} ({UNITS[name]})" if name in UNITS else words
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -196,7 +173,7 @@ def _panel(one: Prediction, name: str) -> Parity:
     spread = "" if sd is None else f" ± {sd:.2f}"
     score = "" if r2 is None else f"R² = {r2:.2f}{spread}\n"
     text = f"{score}MAE = {np.mean(one.mae):.2g}\nn = {len(one.true)}"
-    return Parity(one.true, one.predicted[0], METHODS[one.method], _title(name), text)
+    return Parity(one.true, one.predicted[0], METHODS[one.method], title(name), text)
 
 
 def _spreads(dataset: str, values: Mapping[str, Any]) -> Table:
@@ -205,7 +182,7 @@ def _spreads(dataset: str, values: Mapping[str, Any]) -> Table:
     rows: list[list[Any]] = []
     for name in ("energy_above_hull", "total_magnetization", "band_gap"):
         paper = [published_prediction(dataset, "svr", name, exchanged) for exchanged in (False, True)]
-        rows.append([_title(name), ours.get(name), *(None if one is None else one.variance for one in paper)])
+        rows.append([title(name), ours.get(name), *(None if one is None else one.variance for one in paper)])
     heads = ["property", "this table", "implied by the paper's row", "by the row it may have been exchanged with"]
     return Table("Variance of the training values (squares of the units)", heads, rows, _SPREAD_NOTE)
 
@@ -220,6 +197,7 @@ _SPREAD_NOTE = (
 
 
 _VALIDATED = (("lcs6a", "val"), ("icsg3d", "val"))
+_JOINED = "Values were joined by id from several releases, other than the one of the paper."
 _VALIDATION = "What is predicted here is the validation table, and beside it stands the paper's validation row."
 
 
@@ -238,9 +216,9 @@ def _note(values: Mapping[str, Any], seeds: int) -> str:
         ),
         *([f"Fewer than {FEW_TEST} test values are known of {', '.join(few)}: too few to judge by."] if few else []),
         *([f"{unfinished} runs of the MLP had not converged."] if unfinished else []),
-        "Values were joined by id from several releases, other than the one of the paper.",
+        *([_JOINED] if dataset_of(values["train"]["name"]) or dataset_of(values["test"]["name"]) else []),
         *([_VALIDATION] if dataset_of(values["test"]["name"]) in _VALIDATED else []),
-        "The paper predicts from the vectors of its own model.",
+        *(["The paper predicts from the vectors of its own model."] if dataset_of(values["test"]["name"]) else []),
     ]
     return " ".join(said)
 
@@ -252,12 +230,13 @@ def _summary(values: Mapping[str, Any]) -> str:
         if scores:
             method = max(scores, key=lambda key: float(scores[key]))
             best.append(
-                f"{name.replace('_', ' ')} {scores[method]:.2f} ({METHODS[method]}, {one['known_test']} crystals)"
+                f"{name.replace('_', ' ')} {round(scores[method], 2) + 0.0:.2f} ({METHODS[method]}, {one['known_test']} crystals)"
             )
-    train, test = values["train"], values["test"]
+    train, test, shared = values["train"], values["test"], len(values["shared_ids"])
+    known = f"{shared} crystals of {test['name']} are in {train['name']}, too (by id), so these figures are too good. "
     return (
         f"Properties of {test['name']} ({test['crystals']} crystals) predicted from latent vectors by what was learned "
-        f"from {train['name']} ({train['crystals']}). "
+        f"from {train['name']} ({train['crystals']}). {known if shared else ''}"
         f"The best R² of each: {'; '.join(best) or 'none, for want of values'}. "
         "The vectors were made without any knowledge of the properties."
     )

@@ -16,7 +16,8 @@ from nesf.studies.models import Model, called
 from nesf.studies.outcome import Outcome, Picture, Table
 
 COUNT = 12
-COLUMNS = 4
+COLUMNS = 3
+"""Pairs side by side."""
 CRITERION = "mean position error (actual) of a crystal"
 """What crystals are ordered by."""
 
@@ -150,20 +151,21 @@ def _table(shown: Sequence[Example]) -> Table:
         "formula_found": "formula found",
         "n_true": "atoms",
         "n_found": "atoms found",
-        "position_actual": "x [Å]",
+        "position_actual": "position [Å]",
         "species_actual_percent": "species [%]",
         "length_error": "a, b, c [Å]",
         "angle_error": "angles [°]",
         "reason": "reason",
     }
     rows = [[row[key] for key in columns] for row in map(_row, shown)]
-    note = "Mean errors of positions x and species over the true atoms (actual), of lengths and angles over the axes."
+    note = "Mean errors of positions and species over the true atoms (actual), of lengths and angles over the axes."
     return Table("Crystals shown", list(columns.values()), rows, note)
 
 
 def _caption(one: Example) -> Caption:
     comparison = compare(one.true, one.found)
-    return Caption(one.true.id + _place(one), _errors(comparison), comparison.detected.wrong_species.tolist())
+    rings = comparison.detected.wrong_species.tolist(), comparison.actual.wrong_species.tolist()
+    return Caption(one.true.id + _place(one), _errors(comparison), *rings)
 
 
 def _errors(comparison: Comparison) -> str:
@@ -184,5 +186,6 @@ def _explanation(choice: str) -> str:
         f"True (left) and found (right) structures, the two to one scale. {choice} Beneath each: the number of atoms, "
         "the mean position error and the share of wrong species over the true atoms, and the mean error of a, b, c. "
         "Drawn are the atoms listed in the cell, without their images; found atoms are ringed in vermilion where the "
-        "nearest true atom is another element. Dotted edges lie behind the cell."
+        "nearest true atom is another element, true atoms where the nearest found atom is. Dotted edges lie behind the "
+        "cell."
     )

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ import nesf
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
 from nesf.io.output import whole_file
+from nesf.io.writing import write_cif, write_extxyz
 from nesf.precision import best_device
 from nesf.runs import hardware
 from nesf.studies.models import Model, method_of
@@ -24,6 +25,8 @@ from nesf.studies.outcome import Outcome
 FORMAT = 1
 RECORD = "study.json"
 DOTS_PER_INCH = 110
+DIGITS = 6
+"""Significant digits of the numbers in a csv file; ``study.json`` has all of them."""
 
 
 def describe_model(model: Model) -> dict[str, Any]:
@@ -60,22 +63,32 @@ class Record:
     started: float = field(default_factory=time.time)
 
     def write(self, outcome: Outcome, folder: Path) -> None:
-        """Write ``study.json``, a csv for each table, a PNG for each picture, and the pages into a folder.
+        """Write ``study.json``, a csv for each table, a PNG for each picture, pages and structures into a folder.
 
-        A number that is not finite is written as none.
+        What an earlier record of the folder lists is removed first, and nothing else. A number that is not finite is
+        written as none.
         """
         text = json.dumps(_finite(self._described(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
+        earlier = _listed(folder)
         # Removed first and written last, so that a folder with a record is complete.
         (folder / RECORD).unlink(missing_ok=True)
+        for path in earlier:
+            _remove(path, folder)
         for name, table in outcome.tables.items():
             with whole_file(folder / f"{name}.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(_finite([table.heads, *table.rows]))
+                csv.writer(file).writerows(_short(_finite([table.heads, *table.rows])))
         for name, picture in outcome.pictures.items():
             with whole_file(folder / f"{name}.png") as path:
                 picture.figure.savefig(path, format="png", dpi=DOTS_PER_INCH)
         for name, page in outcome.pages.items():
             with whole_file(folder / f"{name}.html") as path:
                 path.write_text(page, encoding="utf-8")
+        for place, crystals in outcome.structures.items():
+            if place.endswith(".cif"):
+                # Every atom as it was found; not moved onto a space group.
+                write_cif(crystals[0], folder / place, symmetrize=False)
+            else:
+                write_extxyz(crystals, folder / place)
         with whole_file(folder / RECORD) as path:
             path.write_text(text + "\n", encoding="utf-8")
 
@@ -88,6 +101,7 @@ class Record:
             "tables": {name: {"title": t.title, "note": t.note} for name, t in outcome.tables.items()},
             "pictures": {name: picture.caption for name, picture in outcome.pictures.items()},
             "pages": list(outcome.pages),
+            "structures": list(outcome.structures),
             "provenance": {
                 "command": self.command,
                 "seed": self.seed,
@@ -110,6 +124,36 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(rows: list[list[Any]]) -> list[list[Any]]:
+    """The same rows with no more digits than a reader can use."""
+    return [[float(f"{one:.{DIGITS}g}") if isinstance(one, float) else one for one in row] for row in rows]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The files that the record of a folder lists; none where there is no record that can be read."""
+    try:
+        values = read_record(folder)
+        named = [*(f"{one}.csv" for one in values["tables"]), *(f"{one}.png" for one in values["pictures"])]
+        named += [f"{one}.html" for one in values["pages"]]
+        named += [str(one) for one in values.get("structures", [])]
+    except (NesfError, KeyError, TypeError):
+        return []
+    # A record may be from elsewhere, and must not reach beyond its folder.
+    places = [PurePosixPath(one) for one in named]
+    return [folder / place for place in places if not place.is_absolute() and ".." not in place.parts]
+
+
+def _remove(path: Path, folder: Path) -> None:
+    """Remove a file, and the folders within the study's own that it leaves empty."""
+    if path.is_dir() or not path.resolve().is_relative_to(folder.resolve()):
+        return
+    path.unlink(missing_ok=True)
+    for above in path.parents:
+        if above == folder or not above.is_dir() or any(above.iterdir()):
+            return
+        above.rmdir()
 
 
 def read_record(folder: Path) -> dict[str, Any]:

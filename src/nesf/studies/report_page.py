@@ -67,7 +67,7 @@ def _section(section: Section, anchor: str) -> str:
     blocks = [
         f'<section id="{anchor}">',
         f"<h2><small>{escape(section.folder)}</small>{escape(section.title)}</h2>",
-        *[f"<p>{escape(text)}</p>" for text in re.split(r"\n\s*\n", section.summary.strip())],
+        *[f"<p>{_prose(text)}</p>" for text in re.split(r"\n\s*\n", section.summary.strip())],
         *[tables[name] for name in tables if name not in long],
         *[_figure(picture, f"{beside}/{quote(name)}.png") for name, picture in section.pictures.items()],
         *[tables[name] for name in long],
@@ -76,6 +76,11 @@ def _section(section: Section, anchor: str) -> str:
         "</section>",
     ]
     return "\n".join(blocks)
+
+
+def _prose(text: str) -> str:
+    """A text; what it has between grave accents is a command."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _table(table: WrittenTable, address: str) -> str:
@@ -89,7 +94,7 @@ def _table(table: WrittenTable, address: str) -> str:
     ]
     rest = len(table.rows) - len(shown)
     link = f'<a href="{address}">csv</a>'
-    notes = [escape(table.note)] if table.note else []
+    notes = [_prose(table.note)] if table.note else []
     notes.append(f"{rest} more rows: {link}" if rest else link)
     content = (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'

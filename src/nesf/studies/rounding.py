@@ -7,7 +7,9 @@ from collections.abc import Sequence
 DIGITS = 4
 """Significant digits of the largest number of a column; the others have as many decimals."""
 FEWEST = 3
-"""Significant digits that a small number keeps, too."""
+"""Significant digits that a small number keeps, too; and the decimals of one that is measured and next to nothing."""
+TINY = 0.0005
+"""What was measured and is less is shown as 0.000; what was set (1e-05) has fewer digits, and is not."""
 NOTHING = "–"
 
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?|[-+]?\d+e[-+]?\d+", re.IGNORECASE)
@@ -39,6 +41,8 @@ def rounded(column: Sequence[str]) -> list[str]:
     ['0.116', '6.35', '12', '0.00042', '–', 'NaCl', '12.35']
     >>> rounded(["0.1", "0.25"])
     ['0.10', '0.25']
+    >>> rounded(["2.50448e-06", "0.213456", "1e-05"])
+    ['0.000', '0.213', '1e-05']
     """
     cells = [cell.strip() for cell in column]
     decimals = [cell for cell in cells if _DECIMAL.fullmatch(cell)]
@@ -54,10 +58,17 @@ def _rounded(cell: str, most: int, least: int) -> str:
     if not _DECIMAL.fullmatch(cell):
         return cell or NOTHING
     value = float(cell)
+    if abs(value) < TINY and _significant(cell) > FEWEST:
+        return f"{0:.{FEWEST}f}"
     if value and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.{FEWEST}g}"
     # No more decimals than were given: among longer numbers, a 6.33 from the paper is not 6.330.
     return f"{value:.{max(least, min(_given(cell), max(most, _places(value, FEWEST))))}f}"
+
+
+def _significant(cell: str) -> int:
+    """Significant digits that a number was written with."""
+    return len(re.sub(r"\D", "", cell.lower().partition("e")[0]).lstrip("0"))
 
 
 def _given(cell: str) -> int:

@@ -73,15 +73,23 @@ class Finished:
         stage: which.
         before: the configuration it started from.
         results: of its trials, in the order of the grid.
-        chosen: the best of them, or what was chosen before where none is better.
+        chosen: the best of them, or what was chosen before where none is better; None where no trial gave a crystal.
         after: the configuration with the chosen values.
     """
 
     stage: Stage
     before: Config
     results: list[Result]
-    chosen: Result
+    chosen: Result | None
     after: Config
+
+    @property
+    def ties(self) -> int:
+        """How many other points do exactly as well as the chosen one."""
+        if self.chosen is None:
+            return 0
+        equal = [one for one in self.results if one.rank == self.chosen.rank]
+        return sum(dict(one.point) != dict(self.chosen.point) for one in equal)
 
 
 def walk(search: Search, say: Say) -> list[Finished]:
@@ -108,6 +116,10 @@ def walk(search: Search, say: Say) -> list[Finished]:
             say(_told(stage, result, len(trials.results()), trials.total))
         results = trials.results()
         chosen = choose(results, None if best is None else taken_over(best, stage.point_of(config)))
+        if chosen.position is None:
+            # Nothing tells the points apart, so the configuration stays as it is.
+            finished.append(Finished(stage, config, results, None, config))
+            continue
         after = changed(config, chosen.point)
         finished.append(Finished(stage, config, results, chosen, after))
         config, best = after, chosen

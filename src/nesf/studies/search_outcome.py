@@ -11,6 +11,8 @@ from nesf.studies.search import Finished, Search
 from nesf.studies.search_stages import PUBLISHED, Point, written
 from nesf.studies.search_storage import Result
 
+NOTHING = "No trial gave a crystal; train longer (--epochs) or on more crystals."
+"""Said where there is nothing to choose by."""
 MOST_DRAWN = 40
 """Points of a picture; of more, the best are drawn."""
 
@@ -24,7 +26,7 @@ def outcome(search: Search, finished: Sequence[Finished], sources: tuple[str, st
         sources: the training and validation data as given on the command line.
     """
     final = finished[-1].after
-    command = train_command(search.preset, final, sources)
+    command = train_command(search.preset, final, sources) if any(one.chosen for one in finished) else None
     return Outcome(
         "Search for hyperparameters",
         _summary(search, finished, command),
@@ -67,22 +69,36 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-def _summary(search: Search, finished: Sequence[Finished], command: str) -> str:
+def _summary(search: Search, finished: Sequence[Finished], command: str | None) -> str:
     results = [result for stage in finished for result in stage.results]
     failed = sum(1 for result in results if result.failed)
-    best, epochs = finished[-1].chosen, search.start.training.epochs
+    epochs = search.start.training.epochs
     full = sum(len(one.stage.points()) for one in finished)
     budget = f"{epochs} epochs (the paper: 3200) of {len(search.train.crystals)} crystals of {search.train.name}"
-    position = "none" if best.position is None else f"{best.position:.4f} Å"
     return (
         f"The paper's staged search (Supplementary Note 7) from its own start, with preset {search.preset}: "
         f"{len(results)} of {full} points in {len(finished)} stages, each trained once, with one seed, for {budget}; "
         f"{failed} of them diverged. Chosen by the number of atoms, then by the position error (actual), on "
-        f"{len(search.val.crystals)} crystals of {search.val.name}{_refused(search)}; at the end {best.atoms:.2f} % "
-        f"and {position}. "
-        "What differs by less than two seeds do is not told apart; and with a shorter training the best settings are "
-        f"others, learning rate and batch above all.\n\nTrain with what was chosen: {command}"
+        f"{len(search.val.crystals)} crystals of {search.val.name}{_refused(search)}. {_end(finished)}"
+        + (f"\n\nTrain with what was chosen: `{command}`" if command else "")
     )
+
+
+def _end(finished: Sequence[Finished]) -> str:
+    """What was reached, and what the choice is worth."""
+    best = next((one.chosen for one in reversed(finished) if one.chosen is not None), None)
+    if best is None or best.position is None:
+        return NOTHING
+    empty = [one.stage.name for one in finished if one.chosen is None]
+    tied = [one.stage.name for one in finished if one.ties]
+    said = [
+        f"At the end {best.atoms:.2f} % and {best.position:.4f} Å.",
+        *([f"In {', '.join(empty)} no trial gave a crystal, so nothing was chosen there."] if empty else []),
+        *([f"In {', '.join(tied)} other points did exactly as well as the one chosen."] if tied else []),
+        "What differs by less than two seeds do is not told apart; and with a shorter training the best settings are "
+        "others, learning rate and batch above all.",
+    ]
+    return " ".join(said)
 
 
 def _refused(search: Search) -> str:
@@ -97,7 +113,10 @@ def _choices(search: Search, finished: Sequence[Finished]) -> Table:
     rows = []
     for path in PUBLISHED:
         stages = ", ".join(one.stage.name for one in finished if path in one.stage.grid)
-        rows.append([path, stages or None, written(start[path]), written(final[path]), written(PUBLISHED[path])])
+        tried = [one for one in finished if path in one.stage.grid]
+        nothing = bool(tried) and all(one.chosen is None for one in tried)
+        chosen = None if nothing else written(final[path])
+        rows.append([path, stages or None, written(start[path]), chosen, written(PUBLISHED[path])])
     heads = ["setting", "stages", "start (the paper's)", "chosen here", "chosen by the paper"]
     return Table("What was chosen", heads, rows, "Settings without a stage stay as they are at the start.")
 
@@ -115,13 +134,28 @@ def _trials(one: Finished) -> Table:
     ]
     tried, points = len(one.results), len(one.stage.points())
     cap = "" if tried == points else f"{tried} of {points} points, drawn at random."
-    kept = any(_same(result, one.chosen.point) for result in one.results)
-    notes = [cap, "" if kept else "None was better than what was chosen before.", one.stage.note]
+    notes = [cap, _choice(one), one.stage.note]
     return Table(f"Stage {one.stage.name}: {one.stage.title}", heads, rows, " ".join(filter(None, notes)))
 
 
+def _choice(one: Finished) -> str:
+    """What is to be said of a stage's choice."""
+    if one.chosen is None:
+        return f"{NOTHING} None of them is chosen."
+    points = "another point did" if one.ties == 1 else f"{one.ties} other points did"
+    if any(_same(result, one.chosen.point) for result in one.results):
+        return f"Chosen among ties: {points} exactly as well; the first stands." if one.ties else ""
+    return "None was better than what was chosen before." + (
+        f" Of this stage {points} exactly as well." if one.ties else ""
+    )
+
+
+def _chosen(one: Finished, result: Result) -> bool:
+    return one.chosen is not None and _same(result, one.chosen.point)
+
+
 def _remark(one: Finished, result: Result) -> str | None:
-    marks = ["chosen"] if _same(result, one.chosen.point) else []
+    marks = ["chosen"] if _chosen(one, result) else []
     marks += ["the paper's choice"] if _same(result, PUBLISHED) else []
     return "; ".join([*marks, *([result.note] if result.note else [])]) or None
 
@@ -141,7 +175,7 @@ def _picture(one: Finished) -> Picture:
         ["; ".join(map(written, result.point.values())) for result in drawn],
         [result.atoms for result in drawn],
         [result.position for result in drawn],
-        chosen=[row for row in rows if _same(drawn[row], one.chosen.point)],
+        chosen=[row for row in rows if _chosen(one, drawn[row])],
         published=[row for row in rows if _same(drawn[row], PUBLISHED)],
         setting="; ".join(path.partition(".")[2].replace("_", " ") for path in one.stage.grid),
     )
@@ -152,7 +186,8 @@ def _picture(one: Finished) -> Picture:
 def _values(one: Finished) -> dict[str, Any]:
     return {
         "stage": one.stage.name,
-        "chosen": dict(one.chosen.point),
+        "chosen": None if one.chosen is None else dict(one.chosen.point),
+        "ties": one.ties,
         "published": {path: PUBLISHED[path] for path in one.stage.grid},
         "trials": [
             {

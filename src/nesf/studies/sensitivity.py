@@ -44,7 +44,7 @@ CUTS = (1, 2, 3, 4, 6, 12)
 SHOWN = {
     "position error [Å]": {"actual": "position_actual", "detected": "position_detected"},
     "species error [%]": {"actual": "species_actual_percent", "detected": "species_detected_percent"},
-    "error in number\nof atoms [%]": {"all": "atoms_error_percent"},
+    "error in number of atoms [%]": {"all": "atoms_error_percent"},
 }
 """Errors in the picture, the three of the paper: their variants, and where these stand in a ``Score``."""
 

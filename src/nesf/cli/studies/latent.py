@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from nesf.cli.console import note_failures, parse, progress
-from nesf.cli.studies.conduct import OUT, conduct, read_data
+from nesf.cli.console import note_failures, notes, parse, progress
+from nesf.cli.studies.conduct import OUT, conduct, note_unfit, read_data
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io import Cell
@@ -36,7 +36,7 @@ def interpolate(arguments: Sequence[str]) -> None:
         tolerance: float = WRITING_TOLERANCE_ANGSTROM,
         out: Path = OUT,
     ) -> None:
-        """Decode the latent vectors on the straight line between two crystals: a chain of formulas, and pictures.
+        """Decode the latent vectors on the straight line between two crystals: a chain of formulas, crystals, pictures.
 
         Several pairs may be given, one after the other. An end that is not found, or that the model refuses, is said,
         and the other pairs go on.
@@ -53,7 +53,8 @@ def interpolate(arguments: Sequence[str]) -> None:
         """
         from nesf import codec
         from nesf.studies.endpoints import describe_files
-        from nesf.studies.interpolation import PUBLISHED, study
+        from nesf.studies.interpolation import study
+        from nesf.studies.published_chains import PUBLISHED
 
         if len(ends) % 2:
             raise NesfError(f"Ends come in pairs, FROM and TO; {len(ends)} were given.")
@@ -108,7 +109,9 @@ def map_(arguments: Sequence[str]) -> None:
 
         def work() -> "Outcome":
             with progress("mapping", 3) as done:
-                return study(loaded, dataset, method=method, seed=seed, perplexity=perplexity, progress=done)
+                found = study(loaded, dataset, method=method, seed=seed, perplexity=perplexity, progress=done)
+            note_unfit(loaded, dataset)
+            return found
 
         settings = {"method": method, "perplexity": perplexity}
         folder = "map" if method == "tsne" else f"map-{method}"
@@ -134,23 +137,29 @@ def properties(arguments: Sequence[str]) -> None:
         """Predict properties from latent vectors by support vectors, nearest neighbours and a neural network.
 
         Crystals whose property is unknown are left out and counted. On 5,000 crystals a run of the network takes
-        some seconds for each property.
+        some seconds for each property. Where TEST has the file name of a data set of the paper (such as
+        lcs6a_val.parquet or icsg3d_val.parquet), the numbers that the paper printed for it stand beside ours.
 
         Args:
             model: a run folder, a weights file or the name of a shipped model.
             train: crystals to learn from; a table with columns of properties.
-            test: crystals to predict.
-            properties: columns of the tables; by default the three of the paper and formation_energy_per_atom.
-                Further ones of the project's tables are bulk_modulus and shear_modulus.
+            test: crystals to predict; none of them should be in the training table.
+            properties: columns of the tables that are quantities; by default the three of the paper and
+                formation_energy_per_atom. Further ones of the project's tables are bulk_modulus and shear_modulus.
             seeds: runs of the network, with the seeds 0, 1, ...
             out: the folder of all studies; this one writes into the folder properties in it.
         """
         from nesf import codec
-        from nesf.studies.properties import DEFAULT, study
+        from nesf.studies.properties import DEFAULT, shared_ids, study
 
         names = properties or DEFAULT
         loaded = codec.load(model, best_device())
         known, asked = read_data(train), read_data(test)
+        for one in (known, asked):
+            note_unfit(loaded, one)
+        if shared := shared_ids(known, asked):
+            of = f"{len(shared)} of the {len(asked.crystals)} crystals of {asked.name} are in {known.name}, too (by id)"
+            notes.print(f"{of}: what is learned by heart is no prediction.", style="yellow", markup=False)
 
         def work() -> "Outcome":
             with progress("predicting", len(names)) as done:

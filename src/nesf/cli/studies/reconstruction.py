@@ -1,13 +1,14 @@
 """``nesf study errors-by-size``, ``nesf study reconstructions`` and ``nesf study sensitivity``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from nesf.cli.console import parse, progress
-from nesf.cli.studies.conduct import OUT, conduct, folder_of, read_data
+from nesf.cli.studies.conduct import OUT, conduct, folder_of, note_unfit, read_data
 from nesf.errors import NesfError
 from nesf.precision import best_device
 
@@ -42,6 +43,8 @@ def errors_by_size(arguments: Sequence[str]) -> None:
             raise NesfError("Give at least one data set.")
         loaded = load(model, best_device())
         read = [read_data(source) for source in data]
+        for each in read:
+            note_unfit(loaded, each)
 
         def found() -> "Outcome":
             with progress("reconstructing", sum(len(each.crystals) for each in read)) as done:
@@ -82,6 +85,7 @@ def reconstructions(arguments: Sequence[str]) -> None:
         if count < 1:
             raise NesfError(f"--count must be at least 1, not {count}.")
         loaded, read = load(model, best_device()), read_data(data)
+        note_unfit(loaded, replace(read, crystals=tuple(one.named(read, ids))) if ids else read)
         folder = folder_of("reconstructions", loaded)
 
         def found() -> "Outcome":
@@ -115,6 +119,7 @@ def sensitivity(arguments: Sequence[str]) -> None:
 
         loaded, read = codec.load(model, best_device()), read_data(data)
         some = one.evenly(read.crystals, crystals)
+        note_unfit(loaded, replace(read, crystals=tuple(some)))
 
         def found() -> "Outcome":
             with progress("settings", len(one.all_settings(loaded.card.config.estimation))) as done:
