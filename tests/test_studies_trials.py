@@ -203,7 +203,7 @@ def test_the_command_trains_in_two_processes_goes_on_and_writes_its_folder(tmp_p
     assert len(before) == 3
     assert main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("scores.json")} == before
-    assert "paper, NeSF" in capsys.readouterr().out
+    assert "test (Table 1)" in capsys.readouterr().out
 
 
 def test_both_methods_stand_beside_the_paper_and_only_what_is_asked_for_is_scored(tmp_path, monkeypatch):

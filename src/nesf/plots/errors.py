@@ -130,7 +130,7 @@ def _draw_band(axes: Axes, band: Band, color: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _write_counts(axes: Axes, sizes: Sequence[int], counts: Sequence[int], span: float) -> int:
+def _write_counts(axes: Axes, sizes: Sequence[int], counts: Sequence[int], span: int) -> int:
     """Write counts at the top, those that would meet in lines below each other; returns the number of lines."""
     ends: list[float] = []
     for x, n in zip(sizes, counts, strict=True):

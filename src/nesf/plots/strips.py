@@ -68,7 +68,7 @@ def _picture(axes: Axes, panel: Panel, number: int) -> None:
     else:
         draw(axes, panel.crystal)
     axes.set_title(f"{number}   {subscripted(panel.title)}", fontsize=10)
-    where = f"t = {panel.first:g}" if panel.first == panel.last else f"t = {panel.first:g} – {panel.last:g}"
+    where = f"t = {panel.first:.3g}" if panel.first == panel.last else f"t = {panel.first:.3g} – {panel.last:.3g}"
     text = "\n".join([where, *(line if len(line) <= 32 else line[:31] + "…" for line in panel.lines)])
     axes.text(0.5, -0.02, text, fontsize=7.5, ha="center", va="top", transform=axes.transAxes, parse_math=False)
 

@@ -229,14 +229,16 @@ def _summary(values: Mapping[str, Any]) -> str:
         scores = {method: np.mean(row["r2"]) for method, row in one["methods"].items() if None not in row["r2"]}
         if scores:
             method = max(scores, key=lambda key: float(scores[key]))
-            best.append(
-                f"{name.replace('_', ' ')} {round(scores[method], 2) + 0.0:.2f} ({METHODS[method]}, {one['known_test']} crystals)"
-            )
+            # Plus zero, so that none is -0.00.
+            r2, count = round(float(scores[method]), 2) + 0.0, one["known_test"]
+            best.append(f"{name.replace('_', ' ')} {r2:.2f} ({METHODS[method]}, {count} crystals)")
     train, test, shared = values["train"], values["test"], len(values["shared_ids"])
-    known = f"{shared} crystals of {test['name']} are in {train['name']}, too (by id), so these figures are too good. "
+    warning = (
+        f"{shared} crystals of {test['name']} are in {train['name']}, too (by id), so these figures are too good. "
+    )
     return (
         f"Properties of {test['name']} ({test['crystals']} crystals) predicted from latent vectors by what was learned "
-        f"from {train['name']} ({train['crystals']}). {known if shared else ''}"
+        f"from {train['name']} ({train['crystals']}). {warning if shared else ''}"
         f"The best R² of each: {'; '.join(best) or 'none, for want of values'}. "
         "The vectors were made without any knowledge of the properties."
     )

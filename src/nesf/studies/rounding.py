@@ -42,7 +42,7 @@ def rounded(column: Sequence[str]) -> list[str]:
     >>> rounded(["0.1", "0.25"])
     ['0.10', '0.25']
     >>> rounded(["2.50448e-06", "0.213456", "1e-05"])
-    ['0.000', '0.213', '1e-05']
+    ['0.000', '0.2135', '1e-05']
     """
     cells = [cell.strip() for cell in column]
     decimals = [cell for cell in cells if _DECIMAL.fullmatch(cell)]
