@@ -19,13 +19,14 @@ from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.io import write_table
+from nesf.lock import FileLock
 from nesf.model import NetworkSettings
 from nesf.runs import Run
 from nesf.studies import search as searching
 from nesf.studies.search import Search, choose, walk
 from nesf.studies.search_outcome import outcome, train_command
 from nesf.studies.search_stages import PUBLISHED, STAGES, START, Stage, changed
-from nesf.studies.search_storage import FileLock, Result, Storage
+from nesf.studies.search_storage import Result, Storage
 from nesf.studies.search_workers import _walk, perform
 from nesf.testing import caesium_chloride, perovskite, rocksalt
 from nesf.training import Trainer

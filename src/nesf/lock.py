@@ -1,50 +1,74 @@
-"""A folder that one process at a time writes to."""
+"""Locks between processes, also of machines that share a folder; they end with their process, however that ends."""
 
 import os
 from pathlib import Path
+from types import TracebackType
 
 from nesf.errors import NesfError
 
-_NAME = ".lock"
 
-
-class FolderLock:
-    """Keeps other processes out of a folder, also those of machines that share it; it ends with its process.
-
-    Where the system has no such locks (Windows), nothing is kept out.
+class FileLock:
+    """A lock that one process at a time holds.
 
     Args:
-        folder: the folder, which is made.
-
-    Raises:
-        NesfError: where another process holds it.
+        path: a file that is made for it, in a folder that is there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self._file: int | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    def acquire(self, wait: bool = True) -> bool:
+        """Take the lock; whether it was free, where there is no waiting.
+
+        Raises:
+            NesfError: where the system has no such locks.
+        """
         try:
             import fcntl
         except ImportError:
-            return
-        file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
+            raise NesfError("Sharing work needs locks that this system lacks; use Linux or macOS.") from None
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(file)
-            raise NesfError(
-                f"Another process is writing to {folder}; wait for it or end it, or choose another --out."
-            ) from None
+            return False
         except BaseException:
             os.close(file)
             raise
         self._file = file
+        return True
 
     def release(self) -> None:
-        """Let others in."""
+        """Give the lock back."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
+    def __enter__(self) -> "FileLock":
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
     def __del__(self) -> None:
         self.release()
+
+
+def hold(folder: Path) -> FileLock:
+    """Make a folder and keep other processes out of it, until the lock is released.
+
+    Where the system has no such locks (Windows), nothing is kept out.
+
+    Raises:
+        NesfError: where another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    if os.name == "posix" and not lock.acquire(wait=False):
+        raise NesfError(f"Another process is writing to {folder}; wait for it or end it, or choose another --out.")
+    return lock

@@ -19,7 +19,7 @@ from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
-from nesf.lock import FolderLock
+from nesf.lock import hold
 from nesf.memory import keep_freed_memory
 from nesf.model import Autoencoder
 from nesf.training import EpochReport, Trainer, checkpoint
@@ -117,7 +117,7 @@ class Run:
             check_free(folder)
         if len(train.crystals) < 2:
             raise NesfError(f"{train.name} holds one crystal; training needs at least two.")
-        self._lock = FolderLock(folder) if team.leads else None
+        self._lock = hold(folder) if team.leads else None
         self.folder = folder
         self.setup = setup
         self.domain = setup.domain or Domain.of(train.crystals)
@@ -200,8 +200,7 @@ class Run:
         training = {
             "epoch": epoch.epoch,
             "minutes": round(epoch.seconds / 60, 1),
-            "hardware": hardware(self.trainer.data.device),
-            "software": f"nesf {nesf.__version__}, torch {torch.__version__}",
+            **machine(self.trainer.data.device),
             "validation_loss": epoch.validation,
         }
         card = weights.Card(
@@ -239,3 +238,8 @@ def hardware(device: torch.device) -> str:
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         name = names[0] if names else name
     return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores"
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """Hardware and software, as cards name them."""
+    return {"hardware": hardware(device), "software": f"nesf {nesf.__version__}, torch {torch.__version__}"}

@@ -125,10 +125,7 @@ def _train(
 
 
 def _run(data: str, val: str | None, folder: Path, setup: Setup, earlier: Setup | None) -> Run:
-    import torch
-
-    from nesf import __version__
-    from nesf.runs import describe, hardware
+    from nesf.runs import describe, machine
 
     if earlier is None:
         check_free(folder)
@@ -141,10 +138,11 @@ def _run(data: str, val: str | None, folder: Path, setup: Setup, earlier: Setup 
     if earlier is not None and (earlier.preset, earlier.settings) != (setup.preset, setup.settings):
         raise NesfError(f"{folder} goes on with its own preset and settings; leave out what differs from them.")
     device = best_device()
-    about = {"hardware": hardware(device), "software": f"nesf {__version__}, torch {torch.__version__}"}
     known = validation.crystals if validation is not None else ()
     setup = Setup(setup.preset, setup.settings, described)
-    return Run(folder, setup, training.crystals, known, about=about, resume=earlier is not None, device=device)
+    return Run(
+        folder, setup, training.crystals, known, about=machine(device), resume=earlier is not None, device=device
+    )
 
 
 def _state(epoch: EpochReport) -> str:

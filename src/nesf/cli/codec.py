@@ -1,6 +1,5 @@
 """``nesf encode``, ``nesf decode`` and ``nesf reconstruct``."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,10 +15,11 @@ from nesf.codec import Codec, load
 from nesf.crystal import Crystal, Failure
 from nesf.elements import formula
 from nesf.errors import NesfError
-from nesf.io import Cell, LatentsFile, Source, convert, find, open_latents, write_extxyz
+from nesf.io import Cell, LatentsFile, Source, find, open_latents, write_extxyz
 from nesf.io.export import Destination, refuse_to_replace, work_beside, write_cifs, write_left_out, write_rows
 from nesf.io.files import stamp_of
 from nesf.io.latents import write_latent_batches
+from nesf.io.structures import is_oblique, other_cell
 from nesf.io.table import write_geometry
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.jobs import Job, chunks
@@ -28,8 +28,6 @@ from nesf.precision import best_device
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
 Done = Callable[[int], None]
-OBLIQUE_RAD = 0.01
-"""Angles farther than this from a right one make a cell oblique."""
 MOST_CHECKED = 500
 """Oblique cells that are compared with their conventional ones; finding each of these takes some milliseconds."""
 
@@ -256,16 +254,11 @@ class OtherCells:
         return rows.append_column("remark", pa.array(remarks, pa.string()))
 
     def _remark(self, crystal: Crystal) -> str | None:
-        if not self._left or abs(crystal.angles_rad - math.pi / 2).max() <= OBLIQUE_RAD:
+        if not self._left or not is_oblique(crystal):
             return None
         self._left -= 1
-        try:
-            standard = convert(crystal, "conventional")
-        except NesfError:
-            return None
-        if len(standard) == len(crystal):
-            return None
-        return f"It has {len(crystal)} atoms, its conventional cell {len(standard)}."
+        other = other_cell(crystal)
+        return other and f"{other}."
 
 
 def _note_remarks(job: Job) -> None:

@@ -22,6 +22,8 @@ Kind = Literal["crystal", "pymatgen", "ase"]
 """A Crystal, a pymatgen Structure or ASE Atoms."""
 
 CONVERSION_SYMPREC_ANGSTROM = 0.01
+OBLIQUE_RAD = 0.01
+"""Angles farther than this from a right one make a cell oblique."""
 ID_KEYS = ("material_id", "id")
 _NUMBER_OF = {symbol: number for number, symbol in enumerate(SYMBOLS)} | {"D": 1, "T": 1}
 
@@ -145,6 +147,24 @@ def convert(crystal: Crystal, cell: Cell) -> Crystal:
     properties = {**crystal.properties, "cell_conversion": note}
     numbers = [site.specie.Z for site in standard]
     return Crystal.from_frac(crystal.id, numbers, standard.frac_coords, standard.lattice.matrix, properties)
+
+
+def is_oblique(crystal: Crystal) -> bool:
+    """Whether an angle of the cell is not a right one."""
+    return bool(abs(crystal.angles_rad - np.pi / 2).max() > OBLIQUE_RAD)
+
+
+def other_cell(crystal: Crystal) -> str | None:
+    """How an oblique cell differs from the conventional one, without a full stop; None where it does not."""
+    if not is_oblique(crystal):
+        return None
+    try:
+        standard = convert(crystal, "conventional")
+    except NesfError:
+        return None
+    if len(standard) == len(crystal):
+        return None
+    return f"It has {len(crystal)} atoms, its conventional cell {len(standard)}"
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,5 @@
 """Crystals named on a command line: by a file, or by an id in some data sets."""
 
-import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -10,9 +9,7 @@ from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
 from nesf.io import Cell, convert, read
-
-OBLIQUE_RAD = 0.01
-"""Angles farther than this from a right one make a cell oblique."""
+from nesf.io.structures import other_cell
 
 
 def find_usable(
@@ -44,28 +41,10 @@ def objection(model: Codec, crystal: Crystal) -> str | None:
     return other and f"{other}; --cell conventional converts it, as models are trained on conventional cells."
 
 
-def other_cell(crystal: Crystal) -> str | None:
-    """How an oblique cell differs from the conventional one, without a full stop; None where it does not."""
-    if not oblique(crystal):
-        return None
-    try:
-        standard = convert(crystal, "conventional")
-    except NesfError:
-        return None
-    if len(standard) == len(crystal):
-        return None
-    return f"It has {len(crystal)} atoms, its conventional cell {len(standard)}"
-
-
 def describe_files(names: Iterable[str]) -> list[dict[str, str]]:
     """Name and hash of each of the names that is a file."""
     files = [name for name in dict.fromkeys(names) if Path(name).is_file()]
     return [{"name": name, "sha256": sha256(Path(name).read_bytes()).hexdigest()} for name in files]
-
-
-def oblique(crystal: Crystal) -> bool:
-    """Whether an angle of the cell is not a right one."""
-    return bool(abs(crystal.angles_rad - math.pi / 2).max() > OBLIQUE_RAD)
 
 
 def _found(name: str, data: Sequence[Dataset], cell: Cell) -> Crystal | Failure:

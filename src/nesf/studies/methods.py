@@ -10,7 +10,7 @@ from nesf.baselines.voxel.codec import VoxelCodec
 from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.config import PRESETS, Config, Preset
 from nesf.errors import NesfError
-from nesf.runs import SETUP, Run, Setup, describe, hardware
+from nesf.runs import SETUP, Run, Setup, describe, machine
 from nesf.studies.trials import Trained, Trial, Watch
 from nesf.training.team import own_device
 
@@ -92,8 +92,7 @@ class VoxelMethod:
             raise NesfError(f"{folder} holds a run with another configuration or other data; choose another --out.")
         known = validation.crystals if validation is not None else ()
         device = own_device()
-        about = {"hardware": hardware(device)}
-        run = voxel.Run(folder, setup, train.crystals, known, about=about, resume=True, device=device)
+        run = voxel.Run(folder, setup, train.crystals, known, about=machine(device), resume=True, device=device)
         stages = {stage.name: stage.optimisation.epochs for stage in run.trainer.stages}
         card = run.train(lambda report: watch(trial.name, report.epoch, report.epochs))
         return VoxelCodec.load(folder, device), {

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from nesf.errors import NesfError
+from nesf.lock import FileLock
 from nesf.studies.search_stages import Point, Stage, Value
 
 # Of a result, beside the values that Optuna asks for.
@@ -38,53 +38,6 @@ class Result:
     def rank(self) -> tuple[float, float, bool]:
         """The criterion of the paper, and whether there is a model at all: the lowest is best."""
         return self.atoms, float("inf") if self.position is None else self.position, self.failed
-
-
-class FileLock:
-    """A lock between processes, also of machines with a common folder; it ends with its process, however that ends."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[bytes] | None = None
-
-    def acquire(self, wait: bool = True) -> bool:
-        """Take the lock; whether it was free, where there is no waiting.
-
-        Raises:
-            NesfError: where the system has no such locks.
-        """
-        try:
-            import fcntl
-        except ImportError:
-            raise NesfError(
-                "The search shares its trials by locks that this system lacks; use Linux or macOS."
-            ) from None
-        file = self.path.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.close()
-            return False
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> "FileLock":
-        self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.baselines.voxel.training import EpochReport, Trainer
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.errors import NesfError
-from nesf.lock import FolderLock
+from nesf.lock import hold
 from nesf.memory import keep_freed_memory
 
 Report = Callable[[EpochReport], None]
@@ -116,7 +116,7 @@ class Run:
     ) -> None:
         if not resume:
             check_free(folder)
-        self._lock = FolderLock(folder)
+        self._lock = hold(folder)
         keep_freed_memory()
         self.folder = folder
         self.setup = setup
