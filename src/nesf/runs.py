@@ -15,13 +15,13 @@ import nesf
 from nesf import weights
 from nesf.config import Config
 from nesf.crystal import Crystal, CrystalBatch, Failure
-from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation, InTurn
+from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation, InTurn, OriginShift
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.lock import hold
 from nesf.memory import keep_freed_memory
-from nesf.model import Autoencoder
+from nesf.model import autoencoder
 from nesf.training import EpochReport, Trainer, checkpoint
 from nesf.training.team import ALONE, Team, own_device
 
@@ -123,7 +123,7 @@ class Run:
         self.domain = setup.domain or Domain.of(train.crystals)
         self.left_out: list[Failure] = []
         torch.manual_seed(setup.config.training.seed)
-        model = Autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
+        model = autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device
         known = self._known(validation.crystals) if validation is not None else []
         self.trainer = Trainer(
@@ -162,8 +162,10 @@ class Run:
         parts: list[Augmentation] = []
         if settings.permute_elements:
             parts.append(ElementPermutation(self.domain.vocabulary, settings.permute_elements))
+        if settings.shift:
+            parts.append(OriginShift(settings.shift))
         if settings.strain or settings.rattle:
-            parts.append(Deformation(settings.strain, settings.rattle))
+            parts.append(Deformation(settings.strain, settings.rattle, settings.deform))
         return InTurn(*parts) if parts else None
 
     def train(self, report: Report) -> weights.Card | None:
