@@ -3,7 +3,7 @@
     python benchmarks/ablations.py universal_train.parquet --validation mp20_val.parquet \
         --score lcs6a_val.parquet icsg3d_val.parquet mp20_val.parquet --epochs 5 --out ablations
 
-Every row is ``nesf train`` with the options shown and ``nesf evaluate``; rows that are there already are not done again.
+Every row is ``nesf train`` with the options shown and ``nesf evaluate``; what is there already is not done again.
 The table is written to OUT/ablations.md as it grows.
 """
 
@@ -35,6 +35,7 @@ HEAD = ("atoms %", "position Å", "species %", "length Å")
 
 
 def main() -> None:
+    """All rows asked for, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("train", type=Path)
     parser.add_argument("--validation", type=Path, required=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nesf import testing
 from nesf.config import UNIVERSAL
-from nesf.crystal import Crystal, CrystalBatch
+from nesf.crystal import CrystalBatch
 from nesf.data.textbook import textbook
 from nesf.decoding import estimate
 from nesf.elements import Vocabulary
@@ -121,9 +121,13 @@ def test_each_point_asks_its_own_crystal_however_many_are_asked():
         zeros = torch.zeros(20_000, dtype=torch.long)
         torch.testing.assert_close(together[0][its], alone.displacement(points[its], zeros[: its.sum()]))
         torch.testing.assert_close(together[1][few], alone.species_logits(points[:3000][few], zeros[: few.sum()]))
-    none = torch.zeros(0, dtype=torch.long)
-    assert field.displacement(points[:0], none).shape == (0, 3)
-    assert field.species_logits(points[:0], none).shape == (0, 94)
+
+
+@pytest.mark.parametrize("crystals", [0, 3])
+def test_no_point_has_no_answer(crystals):
+    field, points, none = random_field(crystals), torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
+    assert field.displacement(points, none).shape == (0, 3)
+    assert field.species_logits(points, none).shape == (0, 94)
 
 
 @pytest.mark.parametrize("per_crystal", [40, None])
@@ -153,42 +157,59 @@ def test_within_other_cells_anchors_keep_their_fractional_coordinates():
     torch.testing.assert_close(wider.displacement(points, owner), torch.tensor([[2.0, 2.0, 2.0]]))
     torch.testing.assert_close(field.displacement(points, owner), torch.tensor([[1.0, 2.0, 2.0]]), rtol=0, atol=1e-5)
     assert wider.lattice is field.lattice
-    assert field.frozen(torch.bfloat16) is field
 
 
 # --- the oracle: what the representation can say, the estimation finds
 
 
-def not_found(crystals, *, literal: bool = False, how=HOW, **anchors) -> dict[str, str]:
-    found = estimate(at_atoms(crystals, **anchors), [c.id for c in crystals], how, literal=literal)
+def not_found(crystals, field, *, literal: bool = False, how=HOW) -> dict[str, str]:
+    found = estimate(field, [c.id for c in crystals], how, literal=literal)
     pairs = zip(crystals, found, strict=True)
     return {true.id: reason for true, one in pairs if (reason := difference(true, one)) is not None}
 
 
 @pytest.mark.parametrize("sharpness", [SHARP, 4.0])
 def test_every_known_crystal_is_found_in_its_anchors(sharpness):
-    assert not_found(testing.known_crystals(), sharpness=sharpness) == {}
+    crystals = testing.known_crystals()
+    assert not_found(crystals, at_atoms(crystals, sharpness=sharpness)) == {}
 
 
-@pytest.mark.parametrize("moved_angstrom", [0.0, 1e-3])
-def test_the_textbook_is_found_in_its_anchors(moved_angstrom):
-    random = np.random.default_rng(0)
-    crystals = [
-        Crystal(c.id, c.numbers, c.cart + moved_angstrom * random.standard_normal(c.cart.shape), c.cell)
-        for c in textbook("as-is")
-    ]
+@pytest.mark.parametrize("sharpness", [SHARP, 1.0])
+def test_the_textbook_is_found_in_its_frozen_anchors(sharpness):
+    crystals = textbook("as-is")
     assert any(abs(np.degrees(c.angles_rad[2]) - 120) < 0.01 for c in crystals)
-    # At a place of exactly equal distances the mean way is no way at all: particles that a symmetric grid leads there
-    # stand still, and the preset takes them for an atom. Where they go on, rounding throws them off. Nothing that a
-    # network says is as symmetric as that.
-    how = HOW if moved_angstrom else replace(HOW, converged=0.0)
-    assert not_found(crystals, how=how) == {}
+    assert not_found(crystals, at_atoms(crystals, sharpness=sharpness).frozen()) == {}
+
+
+def test_the_frozen_field_is_the_true_one():
+    crystals = list(textbook("as-is"))[:40]
+    frozen, true = at_atoms(crystals).frozen(), TrueField.of(crystals, ALL)
+    assert isinstance(frozen, StructureField)
+    owner = torch.arange(len(crystals)).repeat_interleave(50)
+    points = (torch.rand(len(owner), 1, 3, generator=torch.Generator().manual_seed(0)) @ frozen.cells[owner]).squeeze(1)
+    expected = true.displacement(points, owner)
+    # Between two atoms rounding decides; what must agree is how far the nearest atom is.
+    torch.testing.assert_close(frozen.displacement(points, owner).norm(dim=1), expected.norm(dim=1), rtol=0, atol=1e-3)
+    same = (frozen.displacement(points, owner) - expected).norm(dim=1) < 1e-3
+    named = frozen.species_logits(points, owner).argmax(1)
+    assert same.float().mean() > 0.9
+    assert named[same].equal(true.species_logits(points, owner).argmax(1)[same])
+
+
+def test_bfloat16_layers_leave_the_geometry_exact():
+    crystals = testing.known_crystals()
+    owner = torch.arange(len(crystals)).repeat_interleave(30)
+    points = 4 * torch.rand(len(owner), 3, generator=torch.Generator().manual_seed(0))
+    queries = Queries(points, owner, 30)
+    exact = at_atoms(crystals).displacement_at(queries)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert at_atoms(crystals).displacement_at(queries).equal(exact)
 
 
 def test_the_literal_path_finds_the_same():
     # Sharp anchors are reached in a step or two: the preset's other iterations only take time.
     crystals, how = testing.known_crystals(), replace(HOW, iterations=6)
-    assert not_found(crystals, literal=True, how=how) == {}
+    assert not_found(crystals, at_atoms(crystals), literal=True, how=how) == {}
 
 
 def test_a_wrong_anchor_is_seen():

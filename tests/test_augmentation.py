@@ -176,3 +176,11 @@ def test_the_share_is_that_of_crystals_with_another_origin():
     assert abs(float(changed.float().mean()) - 0.3) < 5 * (0.3 * 0.7 / 2000) ** 0.5
     every = (moved(many(2000), 1.0).cart != many(2000).cart).reshape(2000, -1).any(1)
     assert every.all()
+
+
+def test_double_precision_stays_double():
+    batch = many(3)
+    exact = CrystalBatch(batch.numbers, batch.cart.double(), batch.counts, batch.cells.double())
+    for change in (Deformation(0.1, 0.02), Deformation(0.1, 0.02, 0.5), OriginShift(1.0)):
+        changed = change(exact, torch.Generator().manual_seed(0))
+        assert changed.cart.dtype == changed.cells.dtype == torch.float64

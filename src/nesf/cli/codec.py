@@ -67,7 +67,7 @@ def _encode(
     refuse_to_replace(out, inputs if out.suffix else ())
     source = _source(inputs, cell)
     with begin(work_beside(out), "encode", codec, source.stamp()) as job:
-        others = OtherCells(cell)
+        others = OtherCells(codec, cell)
 
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, None]:
             rows = streams.encode(codec, chunk)
@@ -177,7 +177,7 @@ def _reconstruct(
     to = Destination.of(out)
     style = {"cifs": cifs and to.extxyz is not None, "symmetrize": symmetrize}
     with begin(to.work, "reconstruct", codec, source.stamp(), literal=literal, **style) as job:
-        others = OtherCells(cell)
+        others = OtherCells(codec, cell)
 
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, dict[str, Any]]:
             found, rows, tally = streams.reconstruct(codec, chunk, literal, done, symmetrize or 0.0)
@@ -246,13 +246,14 @@ def _source(inputs: Sequence[Path], cell: Cell) -> Source:
 
 
 class OtherCells:
-    """Finds the oblique cells that are not conventional ones: a model trained on those would not know them.
+    """Finds the oblique cells that are not conventional ones: a model for those would not know them.
 
     A model's domain cannot tell: a primitive cell of 60 degrees and a conventional triclinic one look alike.
     """
 
-    def __init__(self, cell: Cell) -> None:
-        self._left = MOST_CHECKED if cell == "as-is" else 0
+    def __init__(self, codec: Codec, cell: Cell) -> None:
+        wanted = codec.card.domain.setting == "conventional" and cell == "as-is"
+        self._left = MOST_CHECKED if wanted else 0
 
     def beside(self, rows: pa.Table, entries: Sequence[streams.Entry]) -> pa.Table:
         """The rows with a remark on each cell that is another than its conventional one."""

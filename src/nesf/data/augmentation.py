@@ -61,8 +61,9 @@ class Deformation:
 
     def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
         """The batch with other cells and positions; elements stay."""
-        draw: dict[str, Any] = {"generator": generator, "device": batch.device, "dtype": batch.cart.dtype}
-        strain, rattle = (torch.full((len(batch), 1), size, device=batch.device) for size in (self.strain, self.rattle))
+        like: dict[str, Any] = {"device": batch.device, "dtype": batch.cart.dtype}
+        draw = {"generator": generator, **like}
+        strain, rattle = (torch.full((len(batch), 1), size, **like) for size in (self.strain, self.rattle))
         if self.share < 1:
             chosen = torch.rand(2, len(batch), 1, **draw) < self.share
             strain, rattle = strain * chosen[0], rattle * chosen[1]

@@ -1,11 +1,18 @@
 """Sets that exchange what their members know."""
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
 
 from nesf.shapes import Bool, Float
 
 _NEVER = -1e4
+
+
+def exactly(device: torch.device) -> AbstractContextManager[object]:
+    """The context for places and distances: float32, whatever the layers of a network compute in."""
+    return torch.autocast(device.type, enabled=False)
 
 
 class Exchange(nn.Module):

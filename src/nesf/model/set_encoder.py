@@ -9,7 +9,7 @@ from torch.nn import functional
 from nesf import lattice
 from nesf.crystal import CrystalBatch
 from nesf.model.atom_order import along_a_direction
-from nesf.model.attention import Exchange, waves
+from nesf.model.attention import Exchange, exactly, waves
 from nesf.model.cell_code import WIDTH, encode_cell
 from nesf.model.settings import AnchorSettings
 from nesf.shapes import Bool, Float, Int
@@ -42,7 +42,8 @@ class OrderedAtoms:
     def of(cls, batch: CrystalBatch, classes: Int[Tensor, " n_atoms"]) -> "OrderedAtoms":
         """Order the atoms of each crystal; ``classes`` are given as the batch lists them."""
         frac = lattice.cart_to_frac(batch.cart.unsqueeze(1), batch.cells[batch.owner]).squeeze(1)
-        within = along_a_direction(frac)
+        with exactly(batch.device):
+            within = along_a_direction(frac)
         # Two stable sorts: by place, then by crystal.
         order = within.argsort(stable=True)
         order = order[batch.owner[order].argsort(stable=True)]

@@ -30,7 +30,9 @@ class AnchorSettings:
 
     def __post_init__(self) -> None:
         if min(self.tokens, self.width, self.heads) < 1 or min(self.encoder_layers, self.decoder_layers) < 0:
-            raise NesfError(f"Sizes of network.anchors must be at least 1, not {self}.")
+            raise NesfError(
+                f"Sizes of network.anchors must be at least 1, and numbers of layers at least 0, not {self}."
+            )
         if self.width % self.heads != 0:
             raise NesfError(f"network.anchors.width, {self.width}, must be a multiple of heads, {self.heads}.")
 

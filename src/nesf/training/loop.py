@@ -149,7 +149,7 @@ class Trainer:
 
     def _train_epoch(self) -> tuple[dict[str, float], float, int]:
         self.model.train()
-        # The one time in an epoch that the processor waits for a GPU is to read this order, and at the end the sums.
+        # The loop waits for a GPU to read this order and that of the groups, and at the end of the epoch for the sums.
         order = torch.randperm(len(self.data), generator=self.generator, device=self.data.device).cpu()
         parts: dict[str, Tensor] = {}
         sums = torch.zeros((), device=self.data.device)
@@ -170,13 +170,14 @@ class Trainer:
         size, group = self.settings.batch, self.settings.group
         if group == 1:
             return list(order.split(size))
+        # The one batch that may be short, and then left out, is of any sizes, and comes last.
+        full = len(order) - len(order) % size
         batches: list[Tensor] = []
-        for some in order.split(size * group):
+        for some in order[:full].split(size * group):
             alike = some[self.data.counts[some].argsort(stable=True)].split(size)
             turn = torch.randperm(len(alike), generator=self.generator, device=self.data.device).tolist()
             batches += [alike[i] for i in turn]
-        # The one batch that may be short comes last, where it may be left out.
-        return sorted(batches, key=lambda batch: len(batch) < size)
+        return batches + ([order[full:]] if full < len(order) else [])
 
     @contextmanager
     def _seeded(self, step: int) -> Iterator[None]:

@@ -13,6 +13,7 @@ from nesf.fields.grids import Box
 from nesf.fields.sampling import Queries, global_queries, local_queries
 from nesf.model import Architecture
 from nesf.model.anchors import AnchorField
+from nesf.model.attention import exactly
 from nesf.model.estimates import RIGHT_ANGLE, LatticeEstimate
 from nesf.model.set_encoder import OrderedAtoms
 from nesf.shapes import Float, Int
@@ -151,7 +152,8 @@ def anchor_loss(field: AnchorField, atoms: OrderedAtoms, species: float, density
     tokens = field.anchors.pull.shape[1]
     exists = atoms.exists[:, :tokens]
     count = exists.shape[1]
-    error = (field.anchors.frac[:, :count] - atoms.frac[:, :tokens]) @ field.cells
+    with exactly(field.cells.device):
+        error = (field.anchors.frac[:, :count] - atoms.frac[:, :tokens]) @ field.cells
     near = distance(error)[exists].mean()
     named = functional.cross_entropy(field.anchors.logits[:, :count][exists].float(), atoms.classes[:, :tokens][exists])
     # Where atoms are more than anchors, no anchor is told to stand for none.

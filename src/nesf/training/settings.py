@@ -34,7 +34,8 @@ class LossSettings:
         anchors: weight of telling each anchor its atom (architecture "anchors"): distance in angstrom, element with
             the weight ``species``, and whether it stands for an atom.
         measure: "squares" of errors (paper), or "distances": the length of position errors, absolute errors of the
-            logarithms of lengths, and of angles in radians.
+            logarithms of lengths, which must be positive (as those of architecture "anchors" are), and of angles in
+            radians.
     """
 
     position: float = 10.0
