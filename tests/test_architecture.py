@@ -24,6 +24,7 @@ ONLY_IN = {
     "ase": "io",
     "spglib": "io",
     "mp_api": "io",
+    "smact": "io",
     "matplotlib": "plots",
     "skimage": "baselines",
     "sklearn": "studies",

@@ -1,4 +1,4 @@
-"""Exchanging elements: other elements, the same crystal."""
+"""Augmentations: other elements, cells, places and origins, and what each of them keeps."""
 
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nesf import lattice, testing
 from nesf.crystal import Crystal, CrystalBatch
-from nesf.data.augmentation import Deformation, ElementPermutation, InTurn
+from nesf.data.augmentation import Deformation, ElementPermutation, InTurn, OriginShift
 from nesf.elements import Vocabulary
 
 relaxed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
@@ -101,3 +101,86 @@ def test_augmentations_in_turn_are_each_applied_with_one_generator():
     assert together.numbers.equal(one.numbers)
     assert not together.cart.equal(batch.cart)
     assert not together.numbers.equal(batch.numbers)
+
+
+def test_a_share_of_one_draws_nothing_to_decide():
+    # The trainings of before the share went on must go on as they did.
+    batch, generator = many(3), torch.Generator().manual_seed(5)
+    changed = Deformation(0.1, 0.02, 1.0)(batch, generator)
+    again = torch.Generator().manual_seed(5)
+    factors = 1 + 0.1 * (2 * torch.rand(3, 3, generator=again) - 1)
+    assert changed.cells.equal(batch.cells * factors.unsqueeze(2))
+    torch.randn(batch.cart.shape, generator=again)
+    assert generator.get_state().equal(again.get_state())
+
+
+def test_the_share_is_that_of_crystals_strained_and_of_crystals_rattled():
+    batch = many(2000)
+    changed = Deformation(0.1, 0.05, 0.3)(batch, torch.Generator().manual_seed(0))
+    strained = (changed.cells != batch.cells).flatten(1).any(1)
+    frac = lattice.cart_to_frac(changed.cart.unsqueeze(1), changed.cells[batch.owner]).squeeze(1)
+    was = lattice.cart_to_frac(batch.cart.unsqueeze(1), batch.cells[batch.owner]).squeeze(1)
+    rattled = (frac - was).abs().reshape(2000, -1).amax(1) > 1e-4
+    spread = 5 * (0.3 * 0.7 / 2000) ** 0.5
+    for share, expected in ((strained, 0.3), (rattled, 0.3), (strained & rattled, 0.09)):
+        assert abs(float(share.float().mean()) - expected) < spread
+
+
+def test_a_share_of_zero_deforms_nothing():
+    batch = many(50)
+    changed = Deformation(0.1, 0.05, 0.0)(batch, torch.Generator().manual_seed(0))
+    assert changed.cells.equal(batch.cells)
+    assert torch.allclose(changed.cart, batch.cart, atol=1e-5)
+
+
+def moved(batch: CrystalBatch, share: float, seed: int = 0) -> CrystalBatch:
+    return OriginShift(share)(batch, torch.Generator().manual_seed(seed))
+
+
+def periodic_distances(cart: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
+    pairs = (cart.unsqueeze(0) - cart.unsqueeze(1)).flatten(0, 1).double()
+    return lattice.minimum_image(pairs, cell.double()).norm(dim=1)
+
+
+@relaxed
+@given(st.lists(testing.crystals(max_atoms=6), min_size=1, max_size=4), st.integers(0, 2**31))
+def test_another_origin_keeps_elements_cells_and_periodic_distances(crystals, seed):
+    batch = CrystalBatch.from_crystals(crystals)
+    changed = moved(batch, 1.0, seed)
+    assert changed.numbers.equal(batch.numbers)
+    assert changed.counts.equal(batch.counts)
+    assert changed.cells.equal(batch.cells)
+    sizes = batch.counts.tolist()
+    for old, new, cell in zip(batch.cart.split(sizes), changed.cart.split(sizes), batch.cells, strict=True):
+        before, after = periodic_distances(old, cell), periodic_distances(new, cell)
+        assert torch.allclose(after, before, atol=testing.FLOAT32_ANGSTROM)
+        frac = lattice.cart_to_frac(new, cell)
+        assert ((frac > -1e-5) & (frac < 1 + 1e-5)).all()
+
+
+def test_all_atoms_of_a_crystal_are_moved_alike_and_each_crystal_in_its_own_way():
+    batch = many(200)
+    changed = moved(batch, 1.0)
+    # One factor for all: the lattice of SrTiO3 is a cube, its atoms lie at its corner, centre and faces.
+    way = (changed.cart - batch.cart).reshape(200, 5, 3) / 3.905
+    assert torch.allclose((way - way[:, :1]).round(), way - way[:, :1], atol=1e-4)
+    first = way[:, 0] % 1
+    assert abs(float(first.mean()) - 0.5) < 0.05  # the origin goes anywhere in the cell
+    assert float(first.amin()) < 0.02
+    assert float(first.amax()) > 0.98
+
+
+def test_the_share_is_that_of_crystals_with_another_origin():
+    assert moved(many(50), 0.0).cart.equal(many(50).cart)
+    changed = (moved(many(2000), 0.3).cart != many(2000).cart).reshape(2000, -1).any(1)
+    assert abs(float(changed.float().mean()) - 0.3) < 5 * (0.3 * 0.7 / 2000) ** 0.5
+    every = (moved(many(2000), 1.0).cart != many(2000).cart).reshape(2000, -1).any(1)
+    assert every.all()
+
+
+def test_double_precision_stays_double():
+    batch = many(3)
+    exact = CrystalBatch(batch.numbers, batch.cart.double(), batch.counts, batch.cells.double())
+    for change in (Deformation(0.1, 0.02), Deformation(0.1, 0.02, 0.5), OriginShift(1.0)):
+        changed = change(exact, torch.Generator().manual_seed(0))
+        assert changed.cart.dtype == changed.cells.dtype == torch.float64

@@ -5,13 +5,14 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nesf.cli import COMMANDS, main
 from nesf.crystal import Crystal
-from nesf.io import read, read_latents, write_cif
+from nesf.io import read, read_latents, write_cif, write_table
 from nesf.testing import hexagonal, perovskite, rocksalt
 
 SMALL = ["--training.epochs", "2", "--training.batch", "32", "--training.validate-every", "1"]
@@ -93,6 +94,93 @@ def test_import_converts_on_request_and_says_so(tmp_path: Path) -> None:
     assert "conventional" in copper.properties["cell_conversion"]
 
 
+def write_rows(path: Path, *rows: tuple[str, str | None]) -> str:
+    """A table of one crystal under several ids, each with its column ``in_test_of``; its path."""
+    crystals = [replace(rocksalt(), id=name, properties={"in_test_of": tests, "of": path.stem}) for name, tests in rows]
+    write_table(path, crystals)
+    return str(path)
+
+
+def test_import_pools_tables_without_the_ids_of_others_and_without_test_sets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = write_rows(tmp_path / "one.parquet", ("a", ""), ("b", "set2, set1"), ("c", None), ("d", "set10"))
+    two = write_rows(tmp_path / "two.parquet", ("a", None), ("c", "set1"), ("v", "set2"), ("a-2", "set3"), ("w", ""))
+    val = write_rows(tmp_path / "val.parquet", ("v", ""), ("a-2", ""), ("z", ""))
+    write_cif(replace(rocksalt(), id="w"), tmp_path / "more" / "w.cif")
+    out, said = tmp_path / "pool.parquet", tmp_path / "said.json"
+    lists = ["--without", val, str(tmp_path / "more"), "--held-out", "set1", "set2"]
+    assert main(["data", "import", one, two, *lists, "--out", str(out), "--json", str(said)]) == 0
+    kept = [crystal for crystal in read([out]) if isinstance(crystal, Crystal)]
+    assert [(c.id, c.properties["of"]) for c in kept] == [("a", "one"), ("c", "one"), ("d", "one"), ("a-2", "two")]
+    assert [c.properties.get("in_test_of") for c in kept] == ["", None, "set10", None]
+    values = json.loads(said.read_text(encoding="utf-8"))
+    assert [row["id"] for row in values["left_out"]] == ["b", "c", "v", "a-2", "w"]
+    assert list(values["withheld"].values()) == [2, 1, 2, 0]
+    shown = capsys.readouterr().err.split()
+    assert " ".join(shown).count("left out") == 5  # a line for each reason, and the sum
+    assert "could" not in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--held-out", "set1", "st2"], "'st2'"),
+        (["--held-out", "set1,set2"], "'set1,set2'"),
+        (["--held-out", ""], "''"),
+        (["--held-out"], "--held-out has no value"),
+        (["--without"], "--without has no value"),
+        (["--without", "a.parquet", "--without", "none.parquet"], "none.parquet"),
+        (["--without", "broken.parquet"], "broken.parquet"),
+        (["--without", "a.parquet"], "all 2 crystals"),
+        (["--without", "out.parquet"], "would be replaced"),
+    ],
+)
+def test_an_import_that_might_withhold_too_little_is_refused(
+    options: list[str],
+    named: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(Path("a.parquet"), ("a", "set1"), ("b", "set2"))
+    Path("broken.parquet").write_text("no table", encoding="utf-8")
+    before = write_rows(Path("out.parquet"), ("v", None))
+    content = Path(before).read_bytes()
+    assert main(["data", "import", "a.parquet", *options, "--out", "out.parquet"]) == 1
+    assert named in sentence(capsys)
+    assert Path(before).read_bytes() == content
+
+
+def test_a_test_set_is_not_known_where_no_source_has_the_column(
+    cifs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "import", str(cifs), "--held-out", "set1", "--out", str(tmp_path / "t.parquet")]) == 1
+    assert "'set1'" in sentence(capsys)
+
+
+def test_pooled_real_tables_share_nothing_with_what_they_are_tested_on(shared_data: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    paths = {name: shared_data / f"{name}.parquet" for name in ("lcs6a_val", "icsg3d_val", "ybco_like")}
+    out, (first, second, without) = tmp_path / "pool.parquet", map(str, paths.values())
+    command = ["data", "import", first, second, "--without", without, "--held-out", "mp20", "icsg3d"]
+    assert main([*command, "--out", str(out)]) == 0
+    rows = {name: pq.read_table(path, columns=["material_id", "in_test_of"]) for name, path in paths.items()}
+    forbidden = set(rows["ybco_like"]["material_id"].to_pylist())
+    expected = [
+        name
+        for table in ("lcs6a_val", "icsg3d_val")
+        for name, tests in zip(*rows[table].to_pydict().values(), strict=True)
+        if name not in forbidden and not {"mp20", "icsg3d"} & set((tests or "").split(","))
+    ]
+    kept = [crystal.id for crystal in read([out])]
+    assert len(kept) == len(expected) < sum(len(rows[name]) for name in ("lcs6a_val", "icsg3d_val"))
+    assert set(kept) >= set(expected)
+    assert len(set(kept)) == len(kept)
+
+
 def test_encode_then_decode_keeps_ids_and_order(cifs: Path, trained: Path, tmp_path: Path) -> None:
     z, out, said = tmp_path / "z.parquet", tmp_path / "found", tmp_path / "decode.json"
     assert main(["encode", str(trained), str(cifs), "--out", str(z)]) == 0
@@ -148,6 +236,36 @@ def test_a_run_is_resumed_to_the_weights_of_an_unbroken_one(tmp_path: Path) -> N
 
     one, two = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
     assert all(bool((one[name] == two[name]).all()) for name in one)
+
+
+def test_the_universal_preset_goes_all_the_way(cifs: Path, tmp_path: Path) -> None:
+    """Trained, interrupted, resumed, and used by every command that takes a model."""
+    small = ["--network.anchors.tokens", "16", "--network.anchors.width", "16", "--network.anchors.heads", "2"]
+    start = ["train", "textbook", "--val", "textbook", "--preset", "universal", *small, *SMALL]
+    run, z, scores = tmp_path / "run", tmp_path / "z.parquet", tmp_path / "scores.json"
+    assert main([*start, "--out", str(run)]) == 0
+    card = json.loads((run / "model.json").read_text(encoding="utf-8"))
+    assert card["preset"] == "universal"
+    assert card["config"]["network"]["architecture"] == "anchors"
+    assert card["config"]["network"]["anchors"]["tokens"] == 16
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [epoch["epoch"] for epoch in log] == [1, 2]
+    assert set(log[0]["train"]) == {"position", "species", "length", "angle", "anchors", "total"}
+    resume = ["train", "textbook", "--val", "textbook", "--resume", str(run), "--training.epochs", "3"]
+    assert main(resume) == 0
+    assert main(["encode", str(run), str(cifs), "--out", str(z)]) == 0
+    latents = read_latents(z)
+    assert latents.ids == ("NaCl", "SrTiO3")
+    assert latents.z.shape == (2, 192)
+    assert main(["decode", str(run), str(z), "--out", str(tmp_path / "found"), "--json", str(tmp_path / "d.json")]) == 0
+    values = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    assert {one["id"] for one in values["decoded"] + values["failures"]} == {"NaCl", "SrTiO3"}
+    assert main(["evaluate", str(run), "textbook", "--json", str(scores)]) == 0
+    score = json.loads(scores.read_bytes())
+    assert score["n"] == 120
+    # The cell is copied, whatever else is not learned in three epochs.
+    assert score["length_error"] < 1e-4
+    assert score["angle_error"] < 1e-2
 
 
 @pytest.mark.parametrize(

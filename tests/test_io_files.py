@@ -8,7 +8,8 @@ from pymatgen.io.vasp.inputs import Poscar
 
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io import iter_read, read, to_pymatgen, write_cif, write_extxyz, write_poscar, write_table
+from nesf.io import find, iter_read, read, to_pymatgen, write_cif, write_extxyz, write_poscar, write_table
+from nesf.io.files import LeftOut
 from nesf.testing import caesium_chloride, hexagonal, known_crystals, perovskite, rocksalt
 
 CIF = str(CifWriter(to_pymatgen(caesium_chloride())))
@@ -198,3 +199,55 @@ def test_conversion_says_so_and_its_failures_are_values(tmp_path):
     assert failure.id == "bad"
     assert "t.parquet" in failure.reason
     assert "cell_conversion" not in read(tmp_path / "t.parquet")[0].properties
+
+
+def named_table(path, *names):
+    write_table(path, [rocksalt().renamed(name) for name in names])
+    return path
+
+
+def test_an_objection_meets_the_ids_of_the_files_before_they_get_suffixes(tmp_path):
+    tables = [named_table(tmp_path / "a.parquet", "x", "y"), named_table(tmp_path / "b.parquet", "x", "x-2", "y")]
+    entries = list(find(tables).entries(objection=lambda crystal: "No." if crystal.id == "x-2" else None))
+    left_out = LeftOut("x-2", f"In {tables[1]}: No.", "No.")
+    assert [getattr(entry, "id", None) for entry in entries] == ["x", "y", "x-2", "x-2", "y-2"]
+    assert [entry for entry in entries if isinstance(entry, Failure)] == [left_out] == [entries[3]]
+
+
+def test_what_is_objected_to_takes_no_id_from_the_others(tmp_path):
+    tables = [named_table(tmp_path / "a.parquet", "x"), named_table(tmp_path / "b.parquet", "x")]
+    verdicts = iter(["No.", None])
+    left_out, kept = find(tables).entries(objection=lambda _: next(verdicts))
+    assert isinstance(left_out, LeftOut)
+    assert isinstance(kept, Crystal)
+    assert kept.id == "x"
+
+
+def test_an_objection_is_asked_before_the_cell_is_converted_and_never_about_what_is_passed_over(tmp_path):
+    on_top = Crystal.from_frac("bad", [1, 1], [[0, 0, 0], [0, 0, 0.001]], 4 * np.eye(3))
+    write_table(tmp_path / "t.parquet", [perovskite(), rocksalt(), on_top])
+    asked = []
+
+    def objection(crystal):
+        asked.append((crystal.id, len(crystal)))
+        return "It has hydrogen." if 1 in crystal.numbers else None
+
+    kept, left_out = find(tmp_path / "t.parquet", "primitive").entries(1, objection=objection)
+    assert asked == [("NaCl", 8), ("bad", 2)]
+    assert len(kept) == 2
+    assert left_out.objection == "It has hydrogen."
+
+
+def test_the_ids_of_files_are_those_of_all_entries_as_they_stand(tmp_path):
+    named_table(tmp_path / "a.parquet", "x", "x", "y")
+    (tmp_path / "two.cif").write_text(CIF.replace("data_CsCl", "data_p").replace("_cell_length_a", "_lost") + CIF)
+    assert find(tmp_path).ids() == {"x", "y", "p", "CsCl"}
+
+
+@pytest.mark.parametrize("name", ["x.cif", "x.parquet", "x.vasp", "x.csv"])
+def test_of_a_file_that_cannot_be_read_the_ids_are_not_guessed(tmp_path, name):
+    (tmp_path / "a.cif").write_text(CIF)
+    (tmp_path / name).write_text(BROKEN[name])
+    with pytest.raises(NesfError, match="not known") as caught:
+        find(tmp_path).ids()
+    assert str(tmp_path / name) in str(caught.value)

@@ -26,7 +26,7 @@ from nesf.io import (
     write_extxyz,
     write_poscar,
 )
-from nesf.io.symmetry import symmetrize
+from nesf.io.standard_cell import standard_cell
 from nesf.testing import caesium_chloride, crystals, hexagonal, known_crystals, perovskite, rocksalt, triclinic
 
 GROUPS = {"NaCl": 225, "CsCl": 221, "SrTiO3": 221, "Mg": 194, "TiO2": 1}
@@ -63,17 +63,17 @@ def test_a_noisy_crystal_has_its_group_at_the_larger_tolerance_only():
 def test_a_search_that_fails_gives_p1():
     on_top = Crystal.from_frac("x", [1, 1], [[0, 0, 0], [0, 0, 0.001]], 4 * np.eye(3))
     assert space_group(on_top, 0.1) == SpaceGroup("P1", 1, 0.1)
-    assert symmetrize(on_top, 0.1) is None
+    assert standard_cell(on_top, 0.1) is None
 
 
 def test_snapping_moves_the_atoms_back_and_says_how_far():
     noisy = shaken(perovskite(), 0.02)
-    found = symmetrize(noisy, 0.1)
+    found = standard_cell(noisy, 0.1)
     assert found.group.number == 221
     assert sorted(found.multiplicities) == [1, 1, 3]
     assert 0.005 < found.displacement_angstrom < 0.05
     assert same(found.crystal, perovskite())
-    assert symmetrize(perovskite(), 0.1).displacement_angstrom < 1e-6
+    assert standard_cell(perovskite(), 0.1).displacement_angstrom < 1e-6
 
 
 @pytest.mark.parametrize("symmetrized", [True, False])

@@ -15,6 +15,7 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset, load_dataset
 from nesf.errors import NesfError
+from nesf.extras import require
 from nesf.io import convert, read, write_cif, write_table
 from nesf.plots import map_page
 from nesf.plots.latent_page import Point
@@ -22,7 +23,6 @@ from nesf.plots.parity import Parity, parities
 from nesf.plots.strips import Panel, strip
 from nesf.studies import interpolation, latent_map, properties
 from nesf.studies.endpoints import describe_files, find_usable
-from nesf.studies.extras import require
 from nesf.studies.published_properties import published_prediction
 from nesf.studies.quantities import check_quantities
 from nesf.studies.regression import predict

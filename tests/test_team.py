@@ -16,6 +16,12 @@ SMALL = [
     *["--network.atom-mix", "32", "--network.bottleneck", "32", "--network.lattice-head", "16"],
     *["--network.position-field", "32", "16", "--network.species-field", "16"],
 ]
+# Options given later count. Groups and cut gradients are the whole team's, and so are the atoms that anchors are told.
+ANCHORS = [
+    *["--network.latent", "30", "--network.anchors.tokens", "8", "--network.anchors.width", "16"],
+    *["--network.anchors.heads", "2", "--training.group", "2", "--training.latent-noise", "0.05"],
+    *["--training.learning-rate", "0.01", "--training.permute-elements", "0"],
+]
 
 
 @pytest.fixture
@@ -41,6 +47,7 @@ def trained(data, out, processes: int, *options: str) -> list[dict]:
     [
         ("fast", ()),
         ("paper", ("--network.dropout", "0")),  # as many queries as a crystal has atoms: unequal parts
+        ("universal", ANCHORS),
     ],
 )
 def test_two_processes_give_the_loss_curve_of_one(data, tmp_path, preset, options):

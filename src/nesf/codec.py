@@ -16,8 +16,9 @@ from nesf import weights
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.decoding import estimate
 from nesf.errors import NesfError
+from nesf.io import symmetry
 from nesf.io.structures import Kind, from_any, kind_of, to_kind
-from nesf.model import Autoencoder, NeuralField
+from nesf.model import Architecture, Fields
 from nesf.precision import computes_bfloat16
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Codec:
         card: where it comes from, what it may be asked and how well it does.
     """
 
-    def __init__(self, model: Autoencoder, card: weights.Card) -> None:
+    def __init__(self, model: Architecture, card: weights.Card) -> None:
         self.model = model.eval().requires_grad_(False)
         self.card = card
 
@@ -128,7 +129,7 @@ class Codec:
         return self.model.encode(CrystalBatch.from_crystals(crystals, self.device))
 
     @torch.no_grad()
-    def field(self, z: ArrayLike) -> NeuralField:
+    def field(self, z: ArrayLike) -> Fields:
         """The continuous fields of latent vectors, (n, latent) or (latent,), to be queried at any point."""
         return self.model.decode_field(self._latents(z)[0])
 
@@ -139,6 +140,7 @@ class Codec:
         *,
         kind: Kind = "crystal",
         literal: bool = False,
+        symmetrize: float = 0.0,
         progress: Progress | None = None,
     ) -> Any:
         """The structures that latent vectors stand for: a list for (n, latent), one for (latent,).
@@ -149,22 +151,31 @@ class Codec:
             kind: what to return: ``Crystal``, pymatgen ``Structure`` or ASE ``Atoms``. A structure that
                 cannot be found is a ``Failure`` in its place.
             literal: estimate by the slow reference path.
+            symmetrize: project each structure onto the space group found within so many angstrom, in its own cell
+                (see ``nesf.io.symmetrize``); with 0 it stays as decoded.
             progress: called with the number of structures done since its last call.
         """
+        symmetry.check_tolerance(symmetrize)
         latents, single = self._latents(z)
         names = list(ids) if ids is not None else [f"z-{i}" for i in range(len(latents))]
         if len(names) != len(latents):
             raise NesfError(f"{len(latents)} latent vectors were given with {len(names)} ids.")
         found: list[Crystal | Failure] = []
         for part in self._parts(range(len(names)), literal):
-            found += self._decode(latents[part[0] : part[-1] + 1], names[part[0] : part[-1] + 1], literal)
+            found += self._decode(latents[part[0] : part[-1] + 1], names[part[0] : part[-1] + 1], literal, symmetrize)
             if progress is not None:
                 progress(len(part))
         structures = [one if isinstance(one, Failure) else to_kind(one, kind) for one in found]
         return structures[0] if single else structures
 
+    def _decode(self, z: Tensor, ids: Sequence[str], literal: bool, tolerance: float) -> list[Crystal | Failure]:
+        found = self._estimate(z, ids, literal)
+        if not tolerance:
+            return found
+        return [symmetry.symmetrize(one, tolerance) if isinstance(one, Crystal) else one for one in found]
+
     @torch.no_grad()
-    def _decode(self, z: Tensor, ids: Sequence[str], literal: bool) -> list[Crystal | Failure]:
+    def _estimate(self, z: Tensor, ids: Sequence[str], literal: bool) -> list[Crystal | Failure]:
         domain, estimation = self.card.domain, self.card.config.estimation
         # A latent vector from elsewhere can ask for a cell that would take hours to search.
         farthest = min(estimation.max_extent, FARTHEST * domain.lengths_angstrom[1])
@@ -176,18 +187,22 @@ class Codec:
         draft = field.frozen(torch.bfloat16) if computes_bfloat16(self.device) else None
         return estimate(field.frozen(), ids, estimation, box=box, draft=draft)
 
-    def reconstruct(self, structures: Any, *, literal: bool = False, progress: Progress | None = None) -> Any:
+    def reconstruct(
+        self, structures: Any, *, literal: bool = False, symmetrize: float = 0.0, progress: Progress | None = None
+    ) -> Any:
         """Encode and decode: what the model remembers of each structure, of the kind that was given.
 
-        A structure that the model cannot take, or does not find again, is a ``Failure`` in its place.
+        A structure that the model cannot take, or does not find again, is a ``Failure`` in its place. The options
+        are those of ``decode``.
         """
+        symmetry.check_tolerance(symmetrize)
         single = kind_of(structures) is not None
         given = [structures] if single else list(structures)
         kinds = [kind_of(one) or "crystal" for one in given]
         crystals = [from_any(one) for one in given]
         found: list[Any] = []
         for part in self._parts(crystals, literal):
-            found += self._reconstruct(part, literal)
+            found += self._reconstruct(part, literal, symmetrize)
             if progress is not None:
                 progress(len(part))
         result = [
@@ -195,7 +210,7 @@ class Codec:
         ]
         return result[0] if single else result
 
-    def _reconstruct(self, crystals: Sequence[Crystal], literal: bool) -> list[Crystal | Failure]:
+    def _reconstruct(self, crystals: Sequence[Crystal], literal: bool, tolerance: float) -> list[Crystal | Failure]:
         found: dict[int, Crystal | Failure] = {}
         for i, crystal in enumerate(crystals):
             if (reason := self.refusal(crystal)) is not None:
@@ -203,7 +218,7 @@ class Codec:
         taken = [i for i in range(len(crystals)) if i not in found]
         if taken:
             some = [crystals[i] for i in taken]
-            decoded = self._decode(self._encode(some), [c.id for c in some], literal)
+            decoded = self._decode(self._encode(some), [c.id for c in some], literal, tolerance)
             found |= dict(zip(taken, decoded, strict=True))
         return [found[i] for i in range(len(crystals))]
 

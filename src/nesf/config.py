@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from nesf.decoding.settings import EstimationSettings
 from nesf.errors import NesfError
 from nesf.fields.sampling import GlobalSampling, LocalSampling
-from nesf.model.settings import NetworkSettings
+from nesf.model.settings import AnchorSettings, NetworkSettings
 from nesf.training.settings import LossSettings, SamplingSettings, TrainingSettings
 
 T = TypeVar("T")
-Preset = Literal["fast", "few", "paper", "released"]
+Preset = Literal["fast", "few", "paper", "released", "universal"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,43 @@ FEW = replace(
 )
 """For about a hundred crystals: small batches, and cells and atoms that are never the same twice."""
 
-PRESETS: dict[Preset, Config] = {"fast": FAST, "few": FEW, "paper": PAPER, "released": RELEASED}
+UNIVERSAL = Config(
+    network=NetworkSettings(architecture="anchors", dropout=0.0, anchors=AnchorSettings(tokens=31)),
+    sampling=SamplingSettings(
+        position_global=GlobalSampling(per_crystal=32),
+        position_local=LocalSampling(0.3, 1.2, 0.3, per_crystal=64),
+        species_local=LocalSampling(0.1, 0.6, 0.1, per_crystal=32),
+    ),
+    loss=LossSettings(position=1.0, species=0.3, length=3.0, angle=3.0, anchors=1.0, measure="distances"),
+    training=TrainingSettings(
+        epochs=60,
+        batch=192,
+        learning_rate=2e-3,
+        schedule="one-cycle",
+        warmup=0.02,
+        permute_elements=0.5,
+        strain=0.03,
+        rattle=0.02,
+        deform=0.5,
+        shift=0.5,
+        latent_noise=0.01,
+        group=24,
+        clip=1.0,
+        precision="auto",
+        validate_every=5,
+    ),
+    # The fields cost next to nothing, so no cheaper draft of them is worth its detour.
+    estimation=replace(FAST.estimation, draft_above=float("inf")),
+)
+"""Any crystal: learns to copy geometry and elements instead of knowing the usual ones."""
+
+PRESETS: dict[Preset, Config] = {
+    "fast": FAST,
+    "few": FEW,
+    "paper": PAPER,
+    "released": RELEASED,
+    "universal": UNIVERSAL,
+}
 
 
 def _read(cls: type[T], values: Any, path: str) -> T:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ BOX_MARGIN_ANGSTROM = 0.5
 
 Triple = tuple[float, float, float]
 Range = tuple[float, float]
+Setting = Literal["conventional", "any"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Domain:
             entries has no obtuse cells, hexagonal ones above all.
         atoms_lower: lower corner of the box around all atoms in the frame of ``nesf.lattice``, Å.
         atoms_upper: upper corner of that box, Å.
+        setting: which cells of a lattice it takes: "conventional" ones, which is what it was trained on and cannot tell
+            from others, or "any".
 
     >>> from nesf.testing import hexagonal, perovskite, rocksalt
     >>> domain = Domain.of([rocksalt(), perovskite()])
@@ -54,6 +57,7 @@ class Domain:
     lowest_cell_entry: float
     atoms_lower: Triple
     atoms_upper: Triple
+    setting: Setting = "conventional"
 
     @classmethod
     def of(cls, crystals: Sequence[Crystal]) -> "Domain":
@@ -123,6 +127,11 @@ class Domain:
     def from_dict(cls, data: Mapping[str, Any]) -> "Domain":
         """The inverse of ``to_dict``; raises NesfError on an unknown, missing or wrong entry."""
         expected = {field.name for field in fields(cls)}
+        # Cards that were written before the setting was declared are of models for conventional cells.
+        data = {"setting": "conventional", **data}
+        if data["setting"] not in get_args(Setting):
+            known = ", ".join(get_args(Setting))
+            raise NesfError(f"A model's domain has {data['setting']!r} for 'setting'; expected one of {known}.")
         if wrong := sorted(expected ^ set(data)):
             kind = "does not know" if wrong[0] in data else "lacks"
             raise NesfError(f"A model's domain {kind} the key {wrong[0]!r}; it has {', '.join(sorted(expected))}.")
@@ -134,6 +143,7 @@ class Domain:
             lowest_cell_entry=_numbers(data, "lowest_cell_entry", 1)[0],
             atoms_lower=cast(Triple, _numbers(data, "atoms_lower", 3)),
             atoms_upper=cast(Triple, _numbers(data, "atoms_upper", 3)),
+            setting=data["setting"],
         )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from nesf import jobs
 from nesf.codec import Codec
 from nesf.crystal import Crystal
-from nesf.metrics import Score, Tally
+from nesf.match import PROTOCOL as MATCH_PROTOCOL
+from nesf.metrics import MatchScore, Score, Tally
 
 PROTOCOL = (
     "Each crystal is encoded to its latent vector and decoded from that alone; number of atoms, species, "
@@ -37,6 +38,24 @@ def evaluate(
     return tally.score()
 
 
-def report(model: Codec, result: Score, data: dict[str, Any]) -> dict[str, Any]:
-    """The score with what was measured on what: the content of ``evaluate --json``."""
-    return {**result.to_dict(), "model": model.card.name, "data": data, "protocol": PROTOCOL}
+def report(
+    model: Codec,
+    result: Score,
+    data: dict[str, Any],
+    match: MatchScore | None = None,
+    match_settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The score with what was measured on what: the content of ``evaluate --json``.
+
+    Args:
+        model: the model.
+        result: its score.
+        data: what it was measured on.
+        match: the score of the found crystals as structures, if they were judged.
+        match_settings: what that was judged with.
+    """
+    values = {**result.to_dict(), "model": model.card.name, "data": data, "protocol": PROTOCOL}
+    if match is not None:
+        values |= match.to_dict()
+        values["match"] |= {"settings": match_settings, "protocol": MATCH_PROTOCOL}
+    return values

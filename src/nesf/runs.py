@@ -15,13 +15,13 @@ import nesf
 from nesf import weights
 from nesf.config import Config
 from nesf.crystal import Crystal, CrystalBatch, Failure
-from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation, InTurn
+from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation, InTurn, OriginShift
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.lock import hold
 from nesf.memory import keep_freed_memory
-from nesf.model import Autoencoder
+from nesf.model import NetworkSettings, autoencoder
 from nesf.training import EpochReport, Trainer, checkpoint
 from nesf.training.team import ALONE, Team, own_device
 
@@ -82,6 +82,16 @@ def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
     }
 
 
+def in_reach(domain: Domain, network: NetworkSettings) -> Domain:
+    """The domain of a training set, as far as a network can learn it, or beyond.
+
+    The architecture "anchors" learns to copy, so it takes any cell of a lattice, and no more atoms than it has anchors.
+    """
+    if network.architecture == "perceptrons":
+        return domain
+    return replace(domain, max_atoms=min(domain.max_atoms, network.anchors.tokens), setting="any")
+
+
 def check_free(folder: Path) -> None:
     """Raise ``NesfError`` if a folder holds a run already: a new one would overwrite it."""
     if (folder / CHECKPOINT).exists():
@@ -120,10 +130,10 @@ class Run:
         self._lock = hold(folder) if team.leads else None
         self.folder = folder
         self.setup = setup
-        self.domain = setup.domain or Domain.of(train.crystals)
+        self.domain = in_reach(setup.domain or Domain.of(train.crystals), setup.config.network)
         self.left_out: list[Failure] = []
         torch.manual_seed(setup.config.training.seed)
-        model = Autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
+        model = autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device
         known = self._known(validation.crystals) if validation is not None else []
         self.trainer = Trainer(
@@ -162,8 +172,10 @@ class Run:
         parts: list[Augmentation] = []
         if settings.permute_elements:
             parts.append(ElementPermutation(self.domain.vocabulary, settings.permute_elements))
+        if settings.shift:
+            parts.append(OriginShift(settings.shift))
         if settings.strain or settings.rattle:
-            parts.append(Deformation(settings.strain, settings.rattle))
+            parts.append(Deformation(settings.strain, settings.rattle, settings.deform))
         return InTurn(*parts) if parts else None
 
     def train(self, report: Report) -> weights.Card | None:

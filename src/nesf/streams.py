@@ -60,12 +60,12 @@ def decoded(found: Sequence[Entry]) -> pa.Table:
 
 
 def reconstruct(
-    codec: Codec, entries: Sequence[Entry], literal: bool, progress: Progress
+    codec: Codec, entries: Sequence[Entry], literal: bool, progress: Progress, symmetrize: float = 0.0
 ) -> tuple[list[Entry], pa.Table, Tally]:
     """A chunk encoded and decoded: what was found for each entry, rows with geometry and errors, and their tally."""
     crystals = [entry for entry in entries if isinstance(entry, Crystal)]
     progress(len(entries) - len(crystals))
-    answers = iter(codec.reconstruct(crystals, literal=literal, progress=progress))
+    answers = iter(codec.reconstruct(crystals, literal=literal, symmetrize=symmetrize, progress=progress))
     found: list[Entry] = [next(answers) if isinstance(entry, Crystal) else entry for entry in entries]
     tally = Tally()
     errors: list[dict[str, Any]] = []

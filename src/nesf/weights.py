@@ -12,7 +12,7 @@ from safetensors.torch import save as to_bytes
 from nesf.config import Config
 from nesf.domain import Domain
 from nesf.errors import NesfError
-from nesf.model import Autoencoder
+from nesf.model import Architecture, autoencoder
 
 FORMAT = 1
 _HEADER = "nesf"
@@ -69,7 +69,7 @@ class Card:
         return cls(values["name"], values["preset"], config, domain, **extras)
 
 
-def save(path: Path, model: Autoencoder, card: Card) -> None:
+def save(path: Path, model: Architecture, card: Card) -> None:
     """Write the weights with their card, and the card again beside them as JSON, for reading."""
     text = json.dumps(card.to_dict(), indent=1)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -79,7 +79,7 @@ def save(path: Path, model: Autoencoder, card: Card) -> None:
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
-def load(path: Path) -> tuple[Autoencoder, Card]:
+def load(path: Path) -> tuple[Architecture, Card]:
     """The model in evaluation mode and its card; raises ``NesfError`` if the file is not one of ours."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[Autoencoder, Card]:
         raise NesfError(f"{path} has no model card in its header; it was not written by nesf.")
     try:
         card = Card.from_dict(json.loads(header))
-        model = Autoencoder(card.config.network, card.domain.vocabulary)
+        model = autoencoder(card.config.network, card.domain.vocabulary)
         model.load_state_dict(tensors)
     except (NesfError, RuntimeError, AttributeError, TypeError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")

@@ -39,6 +39,10 @@ COMMANDS = {
         "nesf.cli.studies.reconstruction:sensitivity",
         "errors against the parameters of the estimation (Figs. S5, S6)",
     ),
+    "study spacegroups": (
+        "nesf.cli.studies.reconstruction:spacegroups",
+        "space groups that come back, as decoded and projected, against the tolerance",
+    ),
     "study table1": (
         "nesf.cli.studies.table1:table1",
         "the paper's tables of errors, over seeds or folds (Tables 1, S1, S2)",

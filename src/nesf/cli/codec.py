@@ -20,6 +20,7 @@ from nesf.io.export import Destination, refuse_to_replace, work_beside, write_ci
 from nesf.io.files import stamp_of
 from nesf.io.latents import write_latent_batches
 from nesf.io.structures import is_oblique, other_cell
+from nesf.io.symmetry import check_tolerance
 from nesf.io.table import write_geometry
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.jobs import Job, chunks
@@ -66,7 +67,7 @@ def _encode(
     refuse_to_replace(out, inputs if out.suffix else ())
     source = _source(inputs, cell)
     with begin(work_beside(out), "encode", codec, source.stamp()) as job:
-        others = OtherCells(cell)
+        others = OtherCells(codec, cell)
 
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, None]:
             rows = streams.encode(codec, chunk)
@@ -96,8 +97,7 @@ def _decode(
     /,
     out: Path,
     cifs: bool = True,
-    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
-    symmetrize: bool = True,
+    symmetrize: float | None = None,
     literal: bool = False,
     json: Path | None = None,
 ) -> None:
@@ -111,24 +111,25 @@ def _decode(
         latents: a table written by nesf encode.
         out: the folder to write to, or a file .parquet for the table of crystals alone.
         cifs: write a CIF for each crystal (into a folder).
-        tolerance: of the space group search for the CIFs, angstrom.
-        symmetrize: snap the CIFs onto the space group found; otherwise they list the atoms as decoded, in P 1.
+        symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell, and
+            write that to all files. By default only the CIFs have it, found within 0.2; with 0 not even they.
         literal: decode by the slow reference path.
         json: write what was decoded and what failed to this file (- for the standard output).
     """
+    check_tolerance(symmetrize or 0.0)
     codec = load(model, best_device())
     refuse_to_replace(out, [latents])
     given = open_latents(latents)
     _check_origin(codec, given)
     to = Destination.of(out)
-    style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}
+    style = {"cifs": cifs and to.extxyz is not None, "symmetrize": symmetrize}
     with begin(to.work, "decode", codec, stamp_of([latents]), literal=literal, **style) as job:
 
         def work(chunk: tuple[list[str], Any], done: Done) -> tuple[pa.Table, None]:
             ids, z = chunk
-            found = codec.decode(z, ids, literal=literal, progress=done)
+            found = codec.decode(z, ids, literal=literal, symmetrize=symmetrize or 0.0, progress=done)
             if style["cifs"]:
-                write_cifs(found, out, tolerance=tolerance, symmetrize=symmetrize)
+                _write_cifs(found, out, symmetrize)
             return streams.decoded(found), None
 
         run(job, "decoding", given.n, given.batches(chunk_size(codec, literal), job.done), work)
@@ -148,8 +149,7 @@ def _reconstruct(
     out: Path,
     cell: Cell = "as-is",
     cifs: bool = True,
-    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
-    symmetrize: bool = True,
+    symmetrize: float | None = None,
     literal: bool = False,
     json: Path | None = None,
 ) -> None:
@@ -165,23 +165,24 @@ def _reconstruct(
             .parquet for the table of crystals, with .errors.csv and .left_out.csv beside it.
         cell: convert the crystals to this cell first; the shipped model wants conventional standard cells.
         cifs: write a CIF for each crystal (into a folder).
-        tolerance: of the space group search for the CIFs, angstrom.
-        symmetrize: snap the CIFs onto the space group found; otherwise they list the atoms as decoded, in P 1.
+        symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell; all files
+            and errors are then of that. By default only the CIFs have it, found within 0.2; with 0 not even they.
         literal: decode by the slow reference path.
         json: write errors and metrics to this file (- for the standard output).
     """
+    check_tolerance(symmetrize or 0.0)
     codec = load(model, best_device())
     refuse_to_replace(out, inputs if out.suffix else ())
     source = _source(inputs, cell)
     to = Destination.of(out)
-    style = {"cifs": cifs and to.extxyz is not None, "tolerance": tolerance, "symmetrize": symmetrize}
+    style = {"cifs": cifs and to.extxyz is not None, "symmetrize": symmetrize}
     with begin(to.work, "reconstruct", codec, source.stamp(), literal=literal, **style) as job:
-        others = OtherCells(cell)
+        others = OtherCells(codec, cell)
 
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, dict[str, Any]]:
-            found, rows, tally = streams.reconstruct(codec, chunk, literal, done)
+            found, rows, tally = streams.reconstruct(codec, chunk, literal, done, symmetrize or 0.0)
             if style["cifs"]:
-                write_cifs(found, out, tolerance=tolerance, symmetrize=symmetrize)
+                _write_cifs(found, out, symmetrize)
             return others.beside(rows, chunk), tally.to_dict()
 
         entries = source.entries(job.done, streams.ids(job))
@@ -217,6 +218,11 @@ def show_errors(rows: Iterable[dict[str, Any]], where: Path, most: int = 60) -> 
         results.print(f"... and {further} more, all of them in {where}", markup=False)
 
 
+def _write_cifs(found: Iterable[streams.Entry], folder: Path, symmetrize: float | None) -> None:
+    """CIFs in the space group that the crystals were projected onto; where they were not, in that found by default."""
+    write_cifs(found, folder, tolerance=symmetrize or WRITING_TOLERANCE_ANGSTROM, symmetrize=symmetrize != 0)
+
+
 def _write_crystals(job: Job, to: Destination) -> int:
     """Write the crystals that were found; returns how many."""
     count = job.done - sum(1 for _ in streams.left_out(job))
@@ -240,13 +246,14 @@ def _source(inputs: Sequence[Path], cell: Cell) -> Source:
 
 
 class OtherCells:
-    """Finds the oblique cells that are not conventional ones: a model trained on those would not know them.
+    """Finds the oblique cells that are not conventional ones: a model for those would not know them.
 
     A model's domain cannot tell: a primitive cell of 60 degrees and a conventional triclinic one look alike.
     """
 
-    def __init__(self, cell: Cell) -> None:
-        self._left = MOST_CHECKED if cell == "as-is" else 0
+    def __init__(self, codec: Codec, cell: Cell) -> None:
+        wanted = codec.card.domain.setting == "conventional" and cell == "as-is"
+        self._left = MOST_CHECKED if wanted else 0
 
     def beside(self, rows: pa.Table, entries: Sequence[streams.Entry]) -> pa.Table:
         """The rows with a remark on each cell that is another than its conventional one."""

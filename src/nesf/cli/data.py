@@ -1,18 +1,27 @@
 """``nesf data import`` and ``nesf data info``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from nesf.cli.console import crystals_of, notes, parse, progress, results, show, table, write_json
 from nesf.crystal import Crystal, Failure
 from nesf.elements import symbol
 from nesf.errors import NesfError
-from nesf.io import Cell, iter_read, write_table
+from nesf.io import Cell, find, write_table
+from nesf.io.export import refuse_to_replace
+from nesf.io.files import LeftOut
+
+TESTS = "in_test_of"
+"""The column of a table that names, separated by commas, the test sets that hold the same id."""
+
+T = TypeVar("T")
+Files = Annotated[UseAppendAction[tuple[tuple[Path, ...], ...]], arg(metavar="FILE...")]
+Names = Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="NAME...")]
 
 
 def import_(arguments: Sequence[str]) -> None:
@@ -30,36 +39,110 @@ def _import(
     /,
     out: Path,
     cell: Cell = "as-is",
+    without: Files = (),
+    held_out: Names = (),
     json: Path | None = None,
 ) -> None:
     """Read crystals from files or folders and write them to one Parquet table.
 
     Readable are CIF, POSCAR, extended XYZ, pymatgen JSON, Parquet tables, CDVAE csv and the released
-    pickle folders. What cannot be read is listed and left out.
+    pickle folders. What cannot be read is listed and left out. Of crystals with the same id, the later ones
+    get a suffix.
 
     Args:
-        sources: files or folders.
+        sources: files or folders, read in this order.
         out: the table to write (.parquet).
         cell: the cell to store; the shipped model is trained on conventional standard cells.
+        without: files or folders, such as validation tables: crystals whose id is in one of them are left out;
+            ids are compared as the files hold them, before any gets a suffix.
+        held_out: names of test sets: crystals whose column in_test_of has one of them (separated by commas there)
+            are left out; a name that no crystal has is an error.
         json: write what was read and left out to this file (- for the standard output).
     """
     if not sources:
         raise NesfError("Give at least one file or folder to import.")
     if out.suffix != ".parquet":
         raise NesfError(f"{out} does not end with .parquet, the format of the project's tables.")
+    files = _flat("without", without)
+    refuse_to_replace(out, files)
+    source = find(sources, cell)
+    withheld = _Withheld(files, _flat("held-out", held_out))
     entries: list[Crystal | Failure] = []
-    with progress("reading", 0) as done:
-        for entry in iter_read(sources, cell):
+    with progress("reading", source.expected) as done:
+        for entry in source.entries(objection=withheld.objection):
             entries.append(entry)
             done(1)
-    crystals, failures = crystals_of(entries)
+    withheld.check_names()
+    counts = withheld.counts(entries)
+    crystals = _readable(entries)
     write_table(out, crystals)
+    for reason, count in counts.items():
+        notes.print(f"{count:7d} left out: {reason}", markup=False)
     converted = sum("cell_conversion" in crystal.properties for crystal in crystals)
     remark = f", {converted} of them converted to the {cell} standard cell" if converted else ""
-    notes.print(f"{len(crystals)} crystals{remark} written to {out}; {len(failures)} entries left out.", markup=False)
+    left_out = [{"id": entry.id, "reason": entry.reason} for entry in entries if isinstance(entry, Failure)]
+    notes.print(f"{len(crystals)} crystals{remark} written to {out}; {len(left_out)} entries left out.", markup=False)
     if json is not None:
-        left_out = [vars(failure) for failure in failures]
-        write_json({"crystals": len(crystals), "converted": converted, "left_out": left_out, "out": str(out)}, json)
+        values = {"crystals": len(crystals), "converted": converted, "withheld": counts, "left_out": left_out}
+        write_json({**values, "out": str(out)}, json)
+
+
+class _Withheld:
+    """What is to be left out although it can be read: ids that other files hold, and test sets.
+
+    Of several reasons the first one counts, in the order of the command line, files before test sets.
+    """
+
+    def __init__(self, files: Sequence[Path], names: Sequence[str]) -> None:
+        self._by_id: dict[str, str] = {}
+        self._by_name = {name: f"Its {TESTS} names the test set {name}." for name in names}
+        self._reasons = [f"Its id is in {path}." for path in files]
+        self._met: set[str] = set()
+        if files:
+            self._read_ids(files)
+
+    def _read_ids(self, files: Sequence[Path]) -> None:
+        sources = [find(path) for path in files]  # a wrong path is refused before any file is read
+        with progress("reading the ids to leave out", len(files)) as done:
+            for source, reason in zip(sources, self._reasons, strict=True):
+                for name in source.ids():
+                    self._by_id.setdefault(name, reason)
+                done(1)
+
+    def objection(self, crystal: Crystal) -> str | None:
+        """Why a crystal is to be left out; its id must be the one of its file."""
+        tests = {name.strip() for name in str(crystal.properties.get(TESTS) or "").split(",")} - {""}
+        self._met |= tests
+        named = (reason for name, reason in self._by_name.items() if name in tests)
+        return self._by_id.get(crystal.id) or next(named, None)
+
+    def check_names(self) -> None:
+        """Raise ``NesfError`` where no crystal was in a test set: its name is probably misspelt."""
+        for name in self._by_name:
+            if name not in self._met:
+                known = f"there are {', '.join(sorted(self._met))}" if self._met else "nor any other test set"
+                where = f"No crystal that was read names the test set {name!r} in its {TESTS} ({known})"
+                raise NesfError(f"{where}; correct --held-out or leave this name away.")
+
+    def counts(self, entries: Iterable[Crystal | Failure]) -> dict[str, int]:
+        """How many were left out for each reason, also where there are none."""
+        counts = Counter(entry.objection for entry in entries if isinstance(entry, LeftOut))
+        return {reason: counts[reason] for reason in (*self._reasons, *self._by_name.values())}
+
+
+def _readable(entries: Sequence[Crystal | Failure]) -> list[Crystal]:
+    """The crystals; what cannot be read is said. Raises ``NesfError`` where there are none."""
+    wanted = [entry for entry in entries if not isinstance(entry, LeftOut)]
+    if entries and not wanted:
+        raise NesfError(f"--without and --held-out leave out all {len(entries)} crystals, such as {entries[0].id}.")
+    return crystals_of(wanted)[0]
+
+
+def _flat(option: str, given: tuple[tuple[T, ...], ...]) -> tuple[T, ...]:
+    """The values of an option that may be given several times."""
+    if () in given:  # as the empty variable of a script makes it: nothing would be withheld, in silence
+        raise NesfError(f"--{option} has no value; give at least one, or leave it away.")
+    return tuple(value for values in given for value in values)
 
 
 def _info(data: Positional[str], /, model: str = "lcs6a", json: Path | None = None) -> None:

@@ -1,20 +1,27 @@
 """``nesf evaluate``."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 from tyro.conf import Positional
 
 from nesf import streams
 from nesf.cli.console import note_failures, parse, results, score_rows, table, write_json
-from nesf.cli.jobs import account, begin, chunk_size, run
+from nesf.cli.console import show as show_value
+from nesf.cli.jobs import Work, account, begin, chunk_size, run
+from nesf.codec import Codec
+from nesf.crystal import Crystal
 from nesf.io.export import work_beside
 from nesf.jobs import chunks
+from nesf.match import FOUND_TOLERANCE_ANGSTROM, Judge, total
 from nesf.metrics import COLUMNS, named, published
 from nesf.precision import best_device
+from nesf.streams import Entry
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -23,7 +30,14 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def _evaluate(
-    model: Positional[str], data: Positional[str], /, json: Path | None = None, literal: bool = False
+    model: Positional[str],
+    data: Positional[str],
+    /,
+    json: Path | None = None,
+    literal: bool = False,
+    match: bool = False,
+    tolerance: float = FOUND_TOLERANCE_ANGSTROM,
+    processes: int = os.cpu_count() or 1,
 ) -> None:
     """Measure how well a model gives the crystals of a data set back, by the seven metrics of the paper.
 
@@ -36,30 +50,57 @@ def _evaluate(
         data: a Parquet table, any other readable file or folder, or the name of an embedded data set (textbook).
         json: write the metrics to this file (- for the standard output); interim results are kept beside it.
         literal: decode by the slow reference path.
+        match: judge the found crystals as structures, too: match rates by pymatgen's StructureMatcher, of all and of
+            the valid ones (SMACT), RMSE and cRMSE, the RMSD of GLASS, recovery of the space group.
+        tolerance: with --match, of the space group of found crystals, in angstrom (of the true ones it is 0.01).
+        processes: with --match, how many match at the same time.
     """
     from nesf import codec, evaluation
     from nesf.data.datasets import open_dataset
 
+    judge = Judge(processes, tolerance) if match else None
+    options = {"match": judge.settings} if judge else {}
     loaded = codec.load(model, best_device())
     stream = open_dataset(data)
-    with _folder(json) as folder, begin(folder, "evaluate", loaded, stream.sha256, literal=literal) as job:
-
-        def work(chunk: list[Any], done: Callable[[int], None]) -> tuple[Any, dict[str, Any]]:
-            _, rows, tally = streams.reconstruct(loaded, chunk, literal, done)
-            return rows.select(["material_id", "read", "reason"]), tally.to_dict()
-
+    with (
+        _folder(json) as folder,
+        judge or nullcontext(),
+        begin(folder, "evaluate", loaded, stream.sha256, literal=literal, **options) as job,
+    ):
         entries = stream.entries(job.done, streams.ids(job))
-        run(job, "reconstructing", stream.expected, chunks(entries, chunk_size(loaded, literal)), work)
+        task = "reconstructing and matching" if judge else "reconstructing"
+        run(job, task, stream.expected, chunks(entries, chunk_size(loaded, literal)), _work(loaded, literal, judge))
         account(job, None)
         result = streams.total(job)
+        matched = total(note["match"] for note in job.notes()) if judge else None
         unreadable = sum(1 for _ in streams.left_out(job, read=False))
         description = {"name": stream.name, "sha256": stream.sha256, "unreadable": unreadable}
-        values = evaluation.report(loaded, result, description)
+        values = evaluation.report(loaded, result, description, matched, judge.settings if judge else None)
         if json is not None:
             write_json(values, json)
     if json is None or str(json) != "-":
         show(values, stream.name)
+        if matched:
+            show_match(values)
     note_failures(result.failure_reasons, "crystals failed")
+    if matched:
+        note_failures(matched.undecided, "crystals were not fully judged, which counts against them")
+
+
+def _work(model: Codec, literal: bool, judge: Judge | None) -> Work[list[Entry]]:
+    """What is done with each chunk: reconstructed and scored, and judged where there is a judge."""
+
+    def work(chunk: list[Entry], done: Callable[[int], None]) -> tuple[pa.Table, dict[str, Any]]:
+        # The matching takes longer, so where there is one, the bar goes by it.
+        found, rows, tally = streams.reconstruct(model, chunk, literal, (lambda _: None) if judge else done)
+        note = tally.to_dict()
+        if judge:
+            pairs = [(true, one) for true, one in zip(chunk, found, strict=True) if isinstance(true, Crystal)]
+            done(len(chunk) - len(pairs))
+            note["match"] = judge(pairs, done).to_dict()
+        return rows.select(["material_id", "read", "reason"]), note
+
+    return work
 
 
 @contextmanager
@@ -99,3 +140,46 @@ def show(values: dict[str, Any], name: str, *, method: str = "nesf", rows: Seque
         f"positions cover {values['n'] - left_out} of {values['n']} crystals "
         f"({values['n_atoms_true']} true atoms, {values['n_atoms_found']} found); {left_out} left out"
     )
+
+
+def show_match(values: dict[str, Any]) -> None:
+    """Print how the found crystals were judged as structures, each value with what it covers.
+
+    Args:
+        values: what ``evaluate --match --json`` writes.
+    """
+    match, everything = values["match"], f"{values['match']['n']} crystals"
+    used = match["settings"]
+    tolerances = f"stol {used['stol']:g}, ltol {used['ltol']:g}, angle_tol {used['angle_tol_degrees']:g}°"
+    rows = [
+        ["match rate, all", _percent(values["match_rate_all"]), f"{match['matched']} of {everything}; {tolerances}"],
+        [
+            "match rate, valid only",
+            _percent(values["match_rate_valid"]),
+            f"{match['matched_and_valid']} of {everything}; SMACT {used['smact']} ({used['oxidation_states']}); "
+            f"{match['valid']} found and {match['true_valid']} true ones are valid",
+        ],
+        ["RMSE", show_value(values["match_rmse"]), f"{match['matched']} matches"],
+        ["cRMSE", show_value(values["match_crmse"]), f"{everything}, a miss counts as {used['stol']:g}"],
+        [
+            "RMSD of GLASS, Å",
+            show_value(values["glass_rmsd"]),
+            f"{match['right_count']} with the right number of atoms",
+        ],
+        [
+            "right species of GLASS",
+            _percent(values["glass_species_percent"], 1),
+            f"the {match['glass_atoms']} atoms of these",
+        ],
+        [
+            "space group recovered",
+            _percent(values["spacegroup_recovered_percent"], 1),
+            f"{match['same_spacegroup']} of {everything}; within {used['spacegroup_tolerance_found_angstrom']:g} Å, "
+            f"true ones {used['spacegroup_tolerance_true_angstrom']:g} Å",
+        ],
+    ]
+    results.print(table("As structures", ["", "value", "over"], rows, numbers=[False, True, False]))
+
+
+def _percent(value: float | None, factor: int = 100) -> str:
+    return "–" if value is None else f"{factor * value:.2f} %"

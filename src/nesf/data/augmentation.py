@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nesf import lattice
 from nesf.crystal import CrystalBatch
 from nesf.elements import Vocabulary
 
@@ -50,21 +51,49 @@ class Deformation:
         strain: each of a, b and c is multiplied by a factor drawn evenly from 1 - strain to 1 + strain, with
             fractional coordinates kept.
         rattle: standard deviation of what is then added to each coordinate of each atom, angstrom.
+        share: probability that a crystal is strained, and that it is rattled; each is decided by itself.
     """
 
-    def __init__(self, strain: float, rattle: float) -> None:
+    def __init__(self, strain: float, rattle: float, share: float = 1.0) -> None:
         self.strain = strain
         self.rattle = rattle
+        self.share = share
 
     def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
         """The batch with other cells and positions; elements stay."""
-        draw: dict[str, Any] = {"generator": generator, "device": batch.device, "dtype": batch.cart.dtype}
-        factors = 1 + self.strain * (2 * torch.rand(len(batch), 3, **draw) - 1)
+        like: dict[str, Any] = {"device": batch.device, "dtype": batch.cart.dtype}
+        draw = {"generator": generator, **like}
+        strain, rattle = (torch.full((len(batch), 1), size, **like) for size in (self.strain, self.rattle))
+        if self.share < 1:
+            chosen = torch.rand(2, len(batch), 1, **draw) < self.share
+            strain, rattle = strain * chosen[0], rattle * chosen[1]
+        factors = 1 + strain * (2 * torch.rand(len(batch), 3, **draw) - 1)
         cells = batch.cells * factors.unsqueeze(2)
         # Of the positions r = f C, with rows f of fractional coordinates: the map from old to new Cartesian ones.
         change = torch.linalg.solve(batch.cells, cells)
         cart = (batch.cart.unsqueeze(1) @ change[batch.owner]).squeeze(1)
-        return replace(batch, cart=cart + self.rattle * torch.randn(cart.shape, **draw), cells=cells)
+        return replace(batch, cart=cart + rattle[batch.owner] * torch.randn(cart.shape, **draw), cells=cells)
+
+
+class OriginShift:
+    """Move the origin of some crystals to a random place; atoms are folded into the cell again.
+
+    Args:
+        share: probability that a crystal is moved.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
+        """The batch with some crystals' atoms moved; elements and cells stay."""
+        draw: dict[str, Any] = {"generator": generator, "device": batch.device, "dtype": batch.cart.dtype}
+        moved = torch.rand(len(batch), 1, **draw) < self.share
+        shift = torch.rand(len(batch), 3, **draw)
+        cells = batch.cells[batch.owner]
+        frac = lattice.cart_to_frac(batch.cart.unsqueeze(1), cells) + shift[batch.owner].unsqueeze(1)
+        cart = lattice.frac_to_cart(frac - frac.floor(), cells).squeeze(1)
+        return replace(batch, cart=torch.where(moved[batch.owner], cart, batch.cart))
 
 
 class InTurn:

@@ -6,7 +6,7 @@ Only this room knows pymatgen, ASE and spglib, and it imports them when they are
 from nesf.io.files import Source, find, iter_read, read
 from nesf.io.latents import Latents, LatentsFile, open_latents, read_latents, write_latents
 from nesf.io.structures import Cell, convert, from_any, from_ase, from_pymatgen, to_ase, to_pymatgen
-from nesf.io.symmetry import SpaceGroup, space_group
+from nesf.io.symmetry import SpaceGroup, space_group, symmetrize
 from nesf.io.table import iter_table, read_table, write_table
 from nesf.io.writing import safe_name, write_cif, write_extxyz, write_poscar
 from nesf.io.wyckoff import from_wyckoff
@@ -31,6 +31,7 @@ __all__ = [
     "read_table",
     "safe_name",
     "space_group",
+    "symmetrize",
     "to_ase",
     "to_pymatgen",
     "write_cif",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nesf.crystal import Crystal, Failure
 from nesf.elements import symbol
 from nesf.errors import NesfError
+from nesf.io.standard_cell import StandardCell, standard_cell
 from nesf.io.structures import from_pymatgen, one_line, quiet
-from nesf.io.symmetry import Symmetrized, space_group, symmetrize
+from nesf.io.symmetry import space_group
 
 _ID_TAG = re.compile(r'^_nesf_material_id\s+("(?:[^"\\]|\\.)*")', re.MULTILINE)
 _BLOCK = re.compile(r"^(?=data_)", re.MULTILINE | re.IGNORECASE)
@@ -50,20 +51,20 @@ def crystal_from_cif(id: str, text: str) -> Crystal:
 
 def cif_text(crystal: Crystal, tolerance: float, symmetrized: bool = True) -> str:
     """A CIF of the crystal; see ``nesf.io.write_cif``."""
-    found = symmetrize(crystal, tolerance) if symmetrized else None
+    found = standard_cell(crystal, tolerance) if symmetrized else None
     if found is None:
         return _text(crystal, None, tolerance)
     return _text(found.crystal, found, tolerance)
 
 
-def _text(crystal: Crystal, found: Symmetrized | None, tolerance: float) -> str:
+def _text(crystal: Crystal, found: StandardCell | None, tolerance: float) -> str:
     group = found.group if found else space_group(crystal, tolerance)
     numbers, counts = np.unique(crystal.numbers, return_counts=True)
     formula = " ".join(f"{symbol(z)}{n}" for z, n in zip(numbers.tolist(), counts, strict=True))
     # Our own tags: what was found and how, whether or not the atoms below were snapped onto it.
     lines = [
         f"# Space group {group.symbol} ({group.number}) found with a tolerance of {tolerance:g} angstrom;",
-        "# " + ("the atoms below are snapped onto it." if found else "all atoms are listed as they are, in P 1."),
+        "# " + ("the atoms below are projected onto it." if found else "all atoms are listed as they are, in P 1."),
         f"data_{re.sub(r'[^A-Za-z0-9.+-]', '_', crystal.id)[:60] or 'crystal'}",
         f"_nesf_material_id {_quoted(crystal.id)}",
         f"_nesf_space_group_symbol '{group.symbol}'",

@@ -73,7 +73,7 @@ def write_folder(
         found: crystals; failures among them are passed over.
         folder: where; made if missing.
         tolerance: of the space group search for the CIFs, angstrom.
-        symmetrize: whether the CIFs are snapped onto the space group found.
+        symmetrize: whether the CIFs are projected onto the space group found.
 
     Returns:
         The paths of the CIFs, ``<id>.cif``, in the order of the crystals.

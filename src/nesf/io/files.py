@@ -29,6 +29,20 @@ _BY_ENDING: dict[str, _Reader] = {
 }
 READABLE = "CIF, POSCAR, extended XYZ, pymatgen JSON, Parquet tables, CDVAE csv and the released pickle folders"
 
+Objection = Callable[[Crystal], str | None]
+"""Why a crystal is not wanted, in one sentence; None where it is."""
+
+
+@dataclass(frozen=True)
+class LeftOut(Failure):
+    """A crystal that could be read, and was objected to.
+
+    Attributes:
+        objection: the reason without the name of the file, so that crystals of one kind can be counted.
+    """
+
+    objection: str
+
 
 def read(sources: Iterable[str | Path] | str | Path, cell: Cell = "as-is") -> list[Crystal | Failure]:
     """All crystals of files and folders; see ``iter_read``."""
@@ -65,16 +79,35 @@ class Source:
     readable: tuple[tuple[Path, _Reader], ...]
     cell: Cell
 
-    def entries(self, skip: int = 0, taken: Iterable[str] = ()) -> Iterator[Crystal | Failure]:
+    def entries(
+        self, skip: int = 0, taken: Iterable[str] = (), objection: Objection | None = None
+    ) -> Iterator[Crystal | Failure]:
         """What ``iter_read`` gives, from some entry on.
 
         Args:
             skip: entries to pass over; they are read, and not converted.
             taken: ids of the crystals among them, which the following ones may not have.
+            objection: asked about each crystal as its file holds it, before its cell is converted and its id made
+                unique; in the place of one that it objects to there is a LeftOut.
         """
         items = (pair for path, reader in self.readable for pair in _read_one(path, reader))
-        wanted = (_named(_converted(item, self.cell), path) for item, path in islice(items, skip, None))
+        asked = ((_asked(item, path, objection), path) for item, path in islice(items, skip, None))
+        wanted = (_named(_converted(item, self.cell), path) for item, path in asked)
         return _unique(wanted, taken)
+
+    def ids(self) -> frozenset[str]:
+        """The ids as the files hold them, before any is made unique; also of entries that are no crystal.
+
+        Raises:
+            NesfError: where a file cannot be read to its end, because not all of its ids are known then.
+        """
+        found = set()
+        for path, reader in self.readable:
+            for item, _ in _read_one(path, reader):
+                if isinstance(item, Failure) and item.id == path.name:
+                    raise NesfError(f"The ids in {path} are not known; repair it or do without it: {item.reason}")
+                found.add(item.id)
+        return frozenset(found)
 
     @property
     def expected(self) -> int | None:
@@ -157,6 +190,11 @@ def _read_one(path: Path, reader: _Reader) -> Iterator[tuple[Crystal | Failure, 
         yield Failure(path.name, str(error)), path
     except Exception as error:  # whatever a broken file makes a parser raise, the other files are still read
         yield Failure(path.name, f"File {path} cannot be read: {one_line(error)}."), path
+
+
+def _asked(item: Crystal | Failure, path: Path, objection: Objection | None) -> Crystal | Failure:
+    reason = None if objection is None or isinstance(item, Failure) else objection(item)
+    return item if reason is None else LeftOut(item.id, f"In {path}: {reason}", reason)
 
 
 def _converted(item: Crystal | Failure, cell: Cell) -> Crystal | Failure:

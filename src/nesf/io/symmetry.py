@@ -1,17 +1,23 @@
-"""The space group of a crystal, and the crystal snapped onto it."""
+"""The space group of a crystal, and the crystal projected onto it."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nesf.crystal import Crystal
+from nesf.errors import NesfError
 from nesf.io.structures import quiet
+from nesf.shapes import Float
 
-# Two positions of a symmetrised crystal are the same within this; spglib's are exact to about 1e-6.
-SAME_ANGSTROM = 1e-2
+EXACT_ANGSTROM = 1e-5
+"""A projected crystal has its group within this, far above rounding and far below what any model resolves."""
+MOVED = "symmetry_displacement_angstrom"
+"""The property of a projected crystal that says how far the atom moved most went, the strain of the cell left out."""
+# Distances that are computed together.
+AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -22,38 +28,13 @@ class SpaceGroup:
         symbol: short Hermann-Mauguin symbol, as in "Fm-3m".
         number: international number, 1 to 230.
         tolerance_angstrom: how far atoms may lie from their symmetric places.
+        operations: how many operations take the given cell into itself, translations included.
     """
 
     symbol: str
     number: int
     tolerance_angstrom: float
-
-
-@dataclass(frozen=True, eq=False)
-class Symmetrized:
-    """A crystal snapped onto its space group, in spglib's standard cell of that group.
-
-    Attributes:
-        group: the space group and its tolerance.
-        full_symbol: Hermann-Mauguin symbol for a CIF, with the setting (``"F d -3 m :1"``).
-        hall_symbol: Hall symbol, which fixes axes and origin.
-        rotations: (m, 3, 3) integer rotations of all operations, centring included.
-        translations: (m, 3) their fractional translations.
-        crystal: the whole standard cell.
-        unit: indices of one atom of each orbit in ``crystal``.
-        multiplicities: atoms of each of these orbits.
-        displacement_angstrom: how far the atom moved most by the snapping went (the strain of the cell left out).
-    """
-
-    group: SpaceGroup
-    full_symbol: str
-    hall_symbol: str
-    rotations: NDArray[np.int32]
-    translations: NDArray[np.float64]
-    crystal: Crystal
-    unit: list[int]
-    multiplicities: list[int]
-    displacement_angstrom: float
+    operations: int = field(default=1, compare=False)
 
 
 def space_group(crystal: Crystal, tolerance: float | Sequence[float] = 0.01) -> SpaceGroup:
@@ -63,51 +44,66 @@ def space_group(crystal: Crystal, tolerance: float | Sequence[float] = 0.01) -> 
     finds, and the smallest tolerance that finds it.
     """
     ladder = (float(tolerance),) if isinstance(tolerance, (int, float)) else sorted(tolerance)
-    found = [(_dataset(crystal, step), step) for step in ladder]
+    found = [(search(crystal, step), step) for step in ladder]
     # max keeps the first of equals: the smallest tolerance.
-    best, step = max(found, key=lambda pair: 0 if pair[0] is None else len(pair[0].rotations))
-    return SpaceGroup("P1", 1, step) if best is None else SpaceGroup(best.international, int(best.number), step)
+    best, step = max(found, key=lambda pair: operations_in(pair[0]))
+    if best is None:
+        return SpaceGroup("P1", 1, step)
+    return SpaceGroup(best.international, int(best.number), step, operations_in(best))
 
 
-def symmetrize(crystal: Crystal, tolerance: float) -> Symmetrized | None:
-    """The crystal snapped onto the space group found; None where that is P1 or the snapping does not close.
+def symmetrize(crystal: Crystal, tolerance: float) -> Crystal:
+    """The crystal projected onto the space group found, in its own cell; the very crystal given where none closes.
+
+    Positions are averaged over the operations of the group, the metric of the cell over its rotations; the centre of
+    the atoms stays. Atoms keep number, order and periodic image, the cell its setting, primitive, conventional or
+    other. Where the result is found to have a higher group within the same tolerance, it is projected again, so that
+    a projected crystal stays as it is. Its property ``symmetry_displacement_angstrom`` says how far atoms were moved.
+
+    The crystal given comes back where no symmetry is found, where the result has not the group, where an atom moves
+    by more than the tolerance (the strain of the cell left out) or comes nearer than that to another.
 
     Args:
-        crystal: any crystal; its cell may be primitive, conventional or a supercell.
-        tolerance: in angstrom.
+        crystal: any crystal.
+        tolerance: how far apart atoms may lie that symmetry makes equal, angstrom; with 0 nothing is changed.
+
+    Raises:
+        NesfError: where the tolerance is negative or no number.
+
+    >>> from nesf.testing import perovskite
+    >>> off = Crystal("x", [38, 22, 8, 8, 8], perovskite().cart + 0.01 * np.eye(5, 3), perovskite().cell)
+    >>> space_group(off).symbol, space_group(symmetrize(off, 0.1)).symbol
+    ('P1', 'Pm-3m')
     """
-    dataset = _dataset(crystal, tolerance)
-    if dataset is None or dataset.number == 1:
-        return None
+    check_tolerance(tolerance)
+    now, count = crystal, _exact_operations(crystal)
+    while operations_in(dataset := search(now, tolerance)) > count:
+        nearer = _projected(now, dataset, tolerance)
+        if nearer is None or (exact := _exact_operations(nearer)) < operations_in(dataset):
+            break
+        now, count = nearer, exact
+    moved = _displacement(crystal, now)
+    if now is crystal or moved > tolerance:
+        return crystal
+    return replace(now, properties={**crystal.properties, MOVED: moved})
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raise ``NesfError`` where a tolerance is negative or no number."""
+    if not 0 <= tolerance < np.inf:
+        raise NesfError(f"A tolerance for symmetry is a distance in Å, such as 0.2, or 0 for none, not {tolerance:g}.")
+
+
+def search(crystal: Crystal, tolerance: float) -> Any:
+    """What spglib finds, its ``SpglibDataset``, or None where it finds nothing (never raises).
+
+    A tolerance below ``EXACT_ANGSTROM`` is taken for it: with 0, spglib searches for minutes.
+    """
+    # Its library tells the standard error of searches without a result, past the warnings of Python.
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     import spglib
 
-    with quiet():
-        kind = spglib.get_spacegroup_type(dataset.hall_number)
-        operations = spglib.get_symmetry_from_database(dataset.hall_number)
-    rotations, translations = operations["rotations"], operations["translations"]
-    standard = Crystal.from_frac(
-        crystal.id, dataset.std_types.astype(np.int64), dataset.std_positions, dataset.std_lattice, crystal.properties
-    )
-    orbits = _orbits(standard, rotations, translations)
-    if orbits is None:
-        return None
-    setting = f" :{kind.choice}" if kind.choice in {"1", "2", "H", "R"} else ""
-    return Symmetrized(
-        SpaceGroup(dataset.international, int(dataset.number), tolerance),
-        kind.international.split("=")[-1].strip().replace("_", "") + setting,
-        kind.hall_symbol,
-        rotations,
-        translations,
-        standard,
-        [int(orbit[0]) for orbit in orbits],
-        [len(orbit) for orbit in orbits],
-        _displacement(crystal, standard, dataset),
-    )
-
-
-def _dataset(crystal: Crystal, tolerance: float) -> Any:
-    import spglib
-
+    tolerance = max(tolerance, EXACT_ANGSTROM)
     try:
         with quiet():
             return spglib.get_symmetry_dataset((crystal.cell, crystal.frac, crystal.numbers), symprec=tolerance)
@@ -115,30 +111,83 @@ def _dataset(crystal: Crystal, tolerance: float) -> Any:
         return None
 
 
-def _orbits(crystal: Crystal, rotations: NDArray[Any], translations: NDArray[Any]) -> list[NDArray[np.int64]] | None:
-    """Indices of the atoms of each orbit; None where an operation takes an atom to a place where there is none."""
-    frac, left, orbits = crystal.frac, np.ones(len(crystal), dtype=bool), []
-    while left.any():
-        index = int(left.argmax())
-        images = rotations @ frac[index] + translations
-        same = _distances(images, frac, crystal.cell) < SAME_ANGSTROM
-        same &= (crystal.numbers == crystal.numbers[index]) & left
-        if not same.any(axis=1).all():
-            return None
-        orbits.append(np.flatnonzero(same.any(axis=0)))
-        left[orbits[-1]] = False
-    return orbits
+def operations_in(dataset: Any) -> int:
+    """How many operations a search has found in the given cell; 0 where it has found nothing."""
+    return 0 if dataset is None else len(dataset.rotations)
 
 
-def _displacement(crystal: Crystal, standard: Crystal, dataset: Any) -> float:
-    frac = crystal.frac @ dataset.transformation_matrix.T + dataset.origin_shift
-    distance = _distances(frac, standard.frac, standard.cell)
-    distance[crystal.numbers[:, None] != standard.numbers] = np.inf
-    return float(distance.min(axis=1).max())
-
-
-def _distances(frac: NDArray[np.float64], other: NDArray[np.float64], cell: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Periodic distances (angstrom) between two lists of fractional coordinates, exact where they are short."""
-    delta = frac[:, None] - other
+def distances(
+    frac: Float[np.ndarray, "*batch n 3"], other: Float[np.ndarray, "m 3"], cell: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "*batch n m"]:
+    """Periodic distances (angstrom) between lists of fractional coordinates, exact where they are short."""
+    delta = frac[..., None, :] - other
     # Rounding finds the nearest image of any pair much closer than a cell is wide, and only such pairs matter here.
     return np.linalg.norm((delta - delta.round()) @ cell, axis=-1)
+
+
+def _displacement(crystal: Crystal, moved: Crystal) -> float:
+    return float(np.linalg.norm((moved.frac - crystal.frac) @ moved.cell, axis=1).max())
+
+
+def _exact_operations(crystal: Crystal) -> int:
+    return operations_in(search(crystal, EXACT_ANGSTROM))
+
+
+def _projected(crystal: Crystal, dataset: Any, tolerance: float) -> Crystal | None:
+    """Projected once onto the group found; None where the images of the atoms do not match, or atoms move too far."""
+    import spglib
+
+    # All operations of the group, in its standard cell: where the given cell is a supercell, it has only some of them.
+    with quiet():
+        operations = spglib.get_symmetry_from_database(dataset.hall_number)
+    to_standard = dataset.transformation_matrix
+    inverse = np.linalg.inv(to_standard)
+    rotations = operations["rotations"].astype(np.float64)
+    standard = inverse.T @ crystal.cell
+    metric = np.mean([r.T @ standard @ standard.T @ r for r in rotations], axis=0)
+    # The lower triangular root of the metric is the cell in the standard frame of nesf.lattice.
+    cell = np.linalg.cholesky(to_standard.T @ metric @ to_standard)
+    step = _step(crystal, dataset, rotations, operations["translations"])
+    if step is None:
+        return None
+    frac = crystal.frac + step @ inverse.T
+    between = distances(frac, frac, cell)[~np.eye(len(frac), dtype=bool)]
+    # As near as this spglib takes atoms for one.
+    if between.min(initial=np.inf) <= tolerance:
+        return None
+    result = Crystal(crystal.id, crystal.numbers, frac @ cell, cell, crystal.properties)
+    return result if _displacement(crystal, result) <= tolerance else None
+
+
+def _step(
+    crystal: Crystal,
+    dataset: Any,
+    rotations: Float[np.ndarray, "operations 3 3"],
+    translations: Float[np.ndarray, "operations 3"],
+) -> Float[np.ndarray, "n 3"] | None:
+    """Where each atom goes, in fractional coordinates of the standard cell; None where the images do not match.
+
+    An atom goes to the mean of all images that the operations of the group bring to its place.
+    """
+    frac = crystal.frac @ dataset.transformation_matrix.T + dataset.origin_shift
+    places, foreign = dataset.std_positions, crystal.numbers[:, None] != dataset.std_types
+
+    def nearest(images: Any) -> Any:
+        apart = distances(images, places, dataset.std_lattice)
+        return np.where(foreign, np.inf, apart).argmin(axis=-1)
+
+    total, count = np.zeros_like(places), np.zeros(len(places))
+    size = max(1, AT_ONCE // foreign.size)
+    for i in range(0, len(rotations), size):
+        images = frac @ rotations[i : i + size].transpose(0, 2, 1) + translations[i : i + size, None]
+        place = nearest(images)
+        delta = images - places[place]
+        np.add.at(total, place, delta - delta.round())
+        np.add.at(count, place, 1)
+    if count.min() == 0 or count.min() != count.max():
+        return None
+    own = nearest(frac)
+    delta = places[own] - frac
+    step = delta - delta.round() + (total / count[:, None])[own]
+    # The origin of the group found is as uncertain as the atoms; here it is where they do not move as a whole.
+    return step - step.mean(axis=0)

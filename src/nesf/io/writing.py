@@ -44,11 +44,11 @@ def write_cif(
 ) -> None:
     """Write a CIF with the space group found and the tolerance used.
 
-    By default the crystal is snapped onto its space group: the file holds spglib's standard cell of that group,
-    one atom of each orbit and all symmetry operations, so symbol, operations, axes and origin agree for every
-    reader. Number of atoms in the cell, axes and origin may then differ from the crystal's; the tag
-    ``_nesf_symmetry_largest_displacement_angstrom`` says how far atoms were moved. With ``symmetrize=False``, or
-    where no symmetry is found, all atoms are listed as they are, in P 1.
+    By default the crystal is projected onto its space group by ``nesf.io.symmetrize``, and the file holds spglib's
+    standard cell of that group, one atom of each orbit and all symmetry operations, so symbol, operations, axes and
+    origin agree for every reader. Number of atoms in the cell, axes and origin may then differ from the crystal's;
+    the tag ``_nesf_symmetry_largest_displacement_angstrom`` says how far atoms were moved. With
+    ``symmetrize=False``, or where no symmetry is found, all atoms are listed as they are, in P 1.
 
     In both cases ``_nesf_space_group_symbol``, ``_nesf_space_group_number``, ``_nesf_symmetry_tolerance_angstrom``
     and ``_nesf_material_id`` record what was found, how, and the id.
@@ -57,7 +57,7 @@ def write_cif(
         crystal: what to write.
         path: where; missing folders are made.
         tolerance: in angstrom, for the search of symmetry.
-        symmetrize: whether to snap the atoms onto the space group.
+        symmetrize: whether to project the crystal onto the space group.
     """
     text = cif_text(crystal, tolerance, symmetrize)
     with whole_file(path) as target:

@@ -4,8 +4,10 @@ Distances are Euclidean in Å over the atoms listed in the cells, as in the NeSF
 the periodic variants stand beside them.
 """
 
+from nesf.metrics.assignment import Assignment, assign
 from nesf.metrics.atom_errors import AtomErrors
 from nesf.metrics.columns import COLUMNS, Column
+from nesf.metrics.match_score import MatchScore, MatchTally, Verdict
 from nesf.metrics.matching import Comparison, Pairing, compare
 from nesf.metrics.published import PUBLISHED, PublishedRow, named, published
 from nesf.metrics.score import Coverage, Score, Tally, score
@@ -14,14 +16,19 @@ from nesf.metrics.table import errors_row, per_crystal_table
 __all__ = [
     "COLUMNS",
     "PUBLISHED",
+    "Assignment",
     "AtomErrors",
     "Column",
     "Comparison",
     "Coverage",
+    "MatchScore",
+    "MatchTally",
     "Pairing",
     "PublishedRow",
     "Score",
     "Tally",
+    "Verdict",
+    "assign",
     "compare",
     "errors_row",
     "named",

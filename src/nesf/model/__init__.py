@@ -1,6 +1,7 @@
-"""The networks: crystal encoder, lattice heads, field decoders."""
+"""The networks: crystal -> z -> fields and lattice, in two architectures."""
 
+from nesf.model.architectures import Architecture, Fields, autoencoder
 from nesf.model.autoencoder import Autoencoder, NeuralField
-from nesf.model.settings import NetworkSettings
+from nesf.model.settings import AnchorSettings, NetworkSettings
 
-__all__ = ["Autoencoder", "NetworkSettings", "NeuralField"]
+__all__ = ["AnchorSettings", "Architecture", "Autoencoder", "Fields", "NetworkSettings", "NeuralField", "autoencoder"]

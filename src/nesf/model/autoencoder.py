@@ -1,7 +1,5 @@
 """The NeSF autoencoder: crystal -> z -> structure field and lattice."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -10,35 +8,12 @@ from nesf.crystal import CrystalBatch
 from nesf.elements import Vocabulary
 from nesf.fields.sampling import Queries
 from nesf.model.encoder import CrystalEncoder
+from nesf.model.estimates import RIGHT_ANGLE, LatticeEstimate
 from nesf.model.field_decoder import FieldDecoder
 from nesf.model.frozen import FrozenDecoder, FrozenField
 from nesf.model.layers import Perceptron
 from nesf.model.settings import NetworkSettings
 from nesf.shapes import Float, Int
-
-RIGHT_ANGLE = torch.pi / 2
-
-
-@dataclass(frozen=True)
-class LatticeEstimate:
-    """What the lattice heads say.
-
-    Attributes:
-        lengths: (n_crystals, 3) a, b, c in angstrom.
-        oblique_angles_rad: (n_crystals, 3) alpha, beta, gamma in radians, if they are not right.
-        oblique_logits: (n_crystals, 3) positive where an angle is not right; None with the plain head.
-    """
-
-    lengths: Float[Tensor, "n_crystals 3"]
-    oblique_angles_rad: Float[Tensor, "n_crystals 3"]
-    oblique_logits: Float[Tensor, "n_crystals 3"] | None
-
-    @property
-    def angles_rad(self) -> Float[Tensor, "n_crystals 3"]:
-        """The estimate of alpha, beta, gamma in radians."""
-        if self.oblique_logits is None:
-            return self.oblique_angles_rad
-        return torch.where(self.oblique_logits > 0, self.oblique_angles_rad, RIGHT_ANGLE)
 
 
 class NeuralField:

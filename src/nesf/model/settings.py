@@ -1,16 +1,49 @@
 """The size and the variants of the network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nesf.errors import NesfError
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
-    """The autoencoder's architecture (paper, Supplementary Note 5); all widths count features.
+class AnchorSettings:
+    """The size of the architecture "anchors".
 
     Attributes:
+        tokens: parts of z, all of the same length; as many anchors make up the fields. What is left of z is for the
+            crystal as a whole.
+        width: features of each member of a set.
+        heads: parts of the features that members exchange independently.
+        encoder_layers: rounds of exchange between atoms.
+        decoder_layers: rounds of exchange between tokens.
+        ordered: whether atoms have an order, and each its own token; without it the network has to find its own way
+            of telling atoms apart.
+    """
+
+    tokens: int = 32
+    width: int = 128
+    heads: int = 4
+    encoder_layers: int = 3
+    decoder_layers: int = 3
+    ordered: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.tokens, self.width, self.heads) < 1 or min(self.encoder_layers, self.decoder_layers) < 0:
+            raise NesfError(
+                f"Sizes of network.anchors must be at least 1, and numbers of layers at least 0, not {self}."
+            )
+        if self.width % self.heads != 0:
+            raise NesfError(f"network.anchors.width, {self.width}, must be a multiple of heads, {self.heads}.")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The autoencoder's architecture; all widths count features.
+
+    Attributes:
+        architecture: "perceptrons" is the paper's (Supplementary Note 5), which all that follows but ``anchors``
+            belongs to; "anchors" is a set of tokens for z, and fields in closed form.
         latent: size of z.
         atom_position: hidden and output widths of the position encoder of each atom.
         atom_species: the same for the element.
@@ -27,8 +60,10 @@ class NetworkSettings:
         query_encoding: the query as it is, or sin and cos of 2^k pi p, k = 0 ... 9 (a released variant).
         angle_head: "plain" gives the three angles; "hurdle" decides first whether an angle is exactly
             right, and gives a value only where it is not: most conventional cells are right-angled.
+        anchors: the size of the architecture "anchors".
     """
 
+    architecture: Literal["perceptrons", "anchors"] = "perceptrons"
     latent: int = 192
     atom_position: tuple[int, ...] = (64, 128, 128)
     atom_species: tuple[int, ...] = (128, 128)
@@ -42,6 +77,7 @@ class NetworkSettings:
     query_at_last: bool = True
     query_encoding: Literal["raw", "fourier"] = "raw"
     angle_head: Literal["plain", "hurdle"] = "plain"
+    anchors: AnchorSettings = field(default_factory=AnchorSettings)
 
     def __post_init__(self) -> None:
         widths = (self.atom_position, self.atom_species, self.position_field, self.species_field)
@@ -49,3 +85,8 @@ class NetworkSettings:
             raise NesfError("Every width of the network, network.latent among them, must be at least 1.")
         if not 0 <= self.dropout < 1:
             raise NesfError(f"network.dropout is {self.dropout}; it is a probability, from 0 to below 1.")
+        if self.architecture == "anchors" and self.latent < 6 + self.anchors.tokens:
+            raise NesfError(
+                f"network.latent is {self.latent}; six numbers for the cell and one for each of the "
+                f"{self.anchors.tokens} tokens (network.anchors.tokens) need at least {6 + self.anchors.tokens}."
+            )

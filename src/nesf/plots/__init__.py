@@ -11,6 +11,7 @@ from nesf.plots.search import search_stage
 from nesf.plots.speed import growth, learning_curve
 from nesf.plots.strips import strip
 from nesf.plots.structures import Caption, draw, element_color, reconstructions
+from nesf.plots.symmetry import symmetry_recovery
 
 __all__ = [
     "Band",
@@ -30,4 +31,5 @@ __all__ = [
     "search_stage",
     "sensitivity",
     "strip",
+    "symmetry_recovery",
 ]

@@ -17,11 +17,11 @@ from nesf.data.datasets import Dataset
 from nesf.data.selection import checked_seed
 from nesf.data.textbook import LAST_GROUP, crystal_system
 from nesf.errors import NesfError
+from nesf.extras import require
 from nesf.io import space_group
 from nesf.plots.latent_map import map_figure
 from nesf.plots.latent_page import Point, map_page
 from nesf.shapes import Float, Int
-from nesf.studies.extras import require
 from nesf.studies.outcome import Outcome, Picture, Table
 
 Method = Literal["tsne", "umap"]

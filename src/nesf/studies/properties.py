@@ -12,8 +12,8 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
+from nesf.extras import require
 from nesf.plots.parity import Parity, parities
-from nesf.studies.extras import require
 from nesf.studies.outcome import Outcome, Picture, Table
 from nesf.studies.published_properties import dataset_of, published_prediction
 from nesf.studies.quantities import check_quantities, number, title

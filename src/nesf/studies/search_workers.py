@@ -14,7 +14,7 @@ from nesf.crystal import Crystal
 from nesf.data.datasets import Dataset
 from nesf.data.selection import checked_seed
 from nesf.errors import NesfError
-from nesf.studies.extras import require
+from nesf.extras import require
 from nesf.studies.search import Finished, Say, Search, walk
 
 

@@ -18,6 +18,7 @@ ORDER = (
     "map",
     "properties",
     "sensitivity",
+    "spacegroups",
     "search",
 )
 """The studies as a page shows them; others follow by name."""

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from nesf.crystal import CrystalBatch
 from nesf.errors import NesfError
 from nesf.fields.grids import Box
-from nesf.model import Autoencoder
+from nesf.model import Architecture
 from nesf.model.layers import BatchNorm
 from nesf.precision import autocast
 from nesf.training.losses import Objective, losses, targets
@@ -84,7 +84,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Autoencoder,
+        model: Architecture,
         data: CrystalBatch,
         validation: CrystalBatch | None,
         sampling: SamplingSettings,
@@ -149,12 +149,12 @@ class Trainer:
 
     def _train_epoch(self) -> tuple[dict[str, float], float, int]:
         self.model.train()
-        # The one time in an epoch that the processor waits for a GPU is to read this order, and at the end the sums.
+        # The loop waits for a GPU to read this order and that of the groups, and at the end of the epoch for the sums.
         order = torch.randperm(len(self.data), generator=self.generator, device=self.data.device).cpu()
         parts: dict[str, Tensor] = {}
         sums = torch.zeros((), device=self.data.device)
         rate, queries = 0.0, 0
-        for i, index in enumerate(order.split(self.settings.batch)[: self.steps_per_epoch]):
+        for i, index in enumerate(self._batches(order)[: self.steps_per_epoch]):
             step = self.epoch * self.steps_per_epoch + i
             rate = learning_rate(self.settings, step, self.steps_per_epoch)
             with self._seeded(step):
@@ -164,6 +164,20 @@ class Trainer:
         means = self.team.total(sums) / self.steps_per_epoch
         queries = int(self.team.total(torch.tensor(queries, device=means.device)))
         return dict(zip(parts, means.tolist(), strict=True)), rate, queries
+
+    def _batches(self, order: Tensor) -> list[Tensor]:
+        """The order cut into batches; with ``settings.group``, into batches of crystals of about one size."""
+        size, group = self.settings.batch, self.settings.group
+        if group == 1:
+            return list(order.split(size))
+        # The one batch that may be short, and then left out, is of any sizes, and comes last.
+        full = len(order) - len(order) % size
+        batches: list[Tensor] = []
+        for some in order[:full].split(size * group):
+            alike = some[self.data.counts[some].argsort(stable=True)].split(size)
+            turn = torch.randperm(len(alike), generator=self.generator, device=self.data.device).tolist()
+            batches += [alike[i] for i in turn]
+        return batches + ([order[full:]] if full < len(order) else [])
 
     @contextmanager
     def _seeded(self, step: int) -> Iterator[None]:
@@ -181,15 +195,25 @@ class Trainer:
         if self.augmentation is not None:
             batch = self.augmentation(batch, self.generator)
         wanted = targets(batch, self.model, self.sampling, self.box, self.generator, self.team)
+        noise = self._noise(len(batch))
         if self.team.size > 1:
-            batch = batch.select(torch.arange(*self.team.part(len(batch))))
+            part = torch.arange(*self.team.part(len(batch)))
+            batch, noise = batch.select(part), None if noise is None else noise[part.to(noise.device)]
         with autocast(self.settings.precision, batch.device):
-            parts = self.objective(batch, wanted)
+            parts = self.objective(batch, wanted, noise)
         self.optimizer.zero_grad()
         # Gradients are averaged over the team; what is wanted is the sum of its parts.
         (parts["total"] * self.team.size).backward()
+        if self.settings.clip < float("inf"):
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
         return {name: value.detach() for name, value in parts.items()}, wanted.count
+
+    def _noise(self, crystals: int) -> Tensor | None:
+        if self.settings.latent_noise == 0:
+            return None
+        size = (crystals, self.model.settings.latent)
+        return self.settings.latent_noise * torch.randn(size, generator=self.generator, device=self.data.device)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

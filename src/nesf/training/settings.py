@@ -24,19 +24,26 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights of the four losses (paper, equation 2).
+    """Weights of the losses (paper, equation 2), and how errors are measured.
 
     Attributes:
         position: weight of the position field's loss (mean square of the components, square angstrom).
         species: weight of the species field's loss (mean cross-entropy, nats).
         length: weight of the lengths' loss (square angstrom).
         angle: weight of the angles' loss (square radians).
+        anchors: weight of telling each anchor its atom (architecture "anchors"): distance in angstrom, element with
+            the weight ``species``, and whether it stands for an atom.
+        measure: "squares" of errors (paper), or "distances": the length of position errors, absolute errors of the
+            logarithms of lengths, which must be positive (as those of architecture "anchors" are), and of angles in
+            radians.
     """
 
     position: float = 10.0
     species: float = 0.1
     length: float = 1.0
     angle: float = 1.0
+    anchors: float = 0.0
+    measure: Literal["squares", "distances"] = "squares"
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,12 @@ class TrainingSettings:
             the vocabulary, in input and target alike.
         strain: greatest relative change of a, b and c, drawn anew each time a crystal is seen.
         rattle: standard deviation of random displacements of the atoms in each direction, angstrom.
+        deform: share of the crystals that are strained, and of those that are rattled.
+        shift: share of the crystals whose origin is moved to a random place.
+        latent_noise: standard deviation of what is added to each number of z, so that nearby vectors mean nearby
+            crystals.
+        group: so many batches at a time are cut out of crystals sorted by size, which saves filling up small ones.
+        clip: greatest norm of the gradient; longer ones are shortened to it.
         precision: of the layers in training; "auto" takes bfloat16 where the processor computes with it.
         validate_every: epochs between two validations.
         keep: which weights are kept: those with the best validation loss, or the last.
@@ -72,13 +85,18 @@ class TrainingSettings:
     permute_elements: float = 0.0
     strain: float = 0.0
     rattle: float = 0.0
+    deform: float = 1.0
+    shift: float = 0.0
+    latent_noise: float = 0.0
+    group: int = 1
+    clip: float = float("inf")
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     validate_every: int = 10
     keep: Literal["best", "last"] = "best"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 2), ("validate_every", 1), ("step_epochs", 1)):
+        for name, least in (("epochs", 1), ("batch", 2), ("validate_every", 1), ("step_epochs", 1), ("group", 1)):
             if getattr(self, name) < least:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it must be at least {least}.")
         if not 0 < self.learning_rate < float("inf"):
@@ -87,6 +105,9 @@ class TrainingSettings:
             raise NesfError(f"training.rattle is {self.rattle}; it is a length in angstrom, from 0 to 1.")
         if not 0 <= self.strain < 1:
             raise NesfError(f"training.strain is {self.strain}; it is a share, from 0 to less than 1.")
-        for name in ("warmup", "permute_elements"):
+        for name in ("latent_noise", "clip"):
+            if not getattr(self, name) >= 0:
+                raise NesfError(f"training.{name} is {getattr(self, name)}; it must not be negative.")
+        for name in ("warmup", "permute_elements", "deform", "shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it is a share, from 0 to 1.")

@@ -46,11 +46,14 @@ def read_data(source: str) -> "Dataset":
 def note_unfit(model: "Model", data: "Dataset") -> None:
     """Say which crystals the model refuses, and which oblique cells are not conventional ones, as it would not know."""
     from nesf.cli.codec import MOST_CHECKED
+    from nesf.codec import Codec
     from nesf.io.structures import is_oblique, other_cell
 
     reasons = ((crystal.id, model.refusal(crystal)) for crystal in data.crystals)
     refused = [Failure(name, reason) for name, reason in reasons if reason is not None]
     note_failures(refused, f"crystals of {data.name} are refused by the model {model.card.name}", most=3)
+    if isinstance(model, Codec) and model.card.domain.setting == "any":
+        return
     some = islice(filter(is_oblique, data.crystals), MOST_CHECKED)
     others = ((crystal.id, other_cell(crystal)) for crystal in some)
     note_failures(

@@ -1,4 +1,4 @@
-"""``nesf study errors-by-size``, ``nesf study reconstructions`` and ``nesf study sensitivity``."""
+"""``nesf study errors-by-size``, ``reconstructions``, ``sensitivity`` and ``spacegroups``."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -129,3 +129,35 @@ def sensitivity(arguments: Sequence[str]) -> None:
         conduct("sensitivity", arguments, out, found, models=[loaded], data=[read], settings=settings)
 
     parse(work, "study sensitivity", arguments)
+
+
+def spacegroups(arguments: Sequence[str]) -> None:
+    """The command ``nesf study spacegroups``."""
+
+    def work(model: Positional[str], data: Positional[str], /, crystals: int | None = None, out: Path = OUT) -> None:
+        """Show how many crystals come back in their space group, against the tolerance of --symmetrize.
+
+        Each is decoded once and projected onto the group found within each tolerance; with the errors before and after.
+
+        Args:
+            model: a run folder, a weights file or the name of a shipped model.
+            data: a table, any other readable file or folder, or the name of an embedded data set.
+            crystals: use so many of the crystals, evenly spread over the data; by default all.
+            out: the folder of all studies.
+        """
+        from nesf import codec
+        from nesf.studies import spacegroups as one
+        from nesf.studies.sensitivity import evenly
+
+        loaded, read = codec.load(model, best_device()), read_data(data)
+        some = evenly(read.crystals, crystals)
+        note_unfit(loaded, replace(read, crystals=tuple(some)))
+
+        def found() -> "Outcome":
+            with progress("tolerances", len(one.TOLERANCES)) as done:
+                return one.study(loaded, some, progress=done)
+
+        settings = {"crystals": crystals, "tolerances": one.TOLERANCES}
+        conduct("spacegroups", arguments, out, found, models=[loaded], data=[read], settings=settings)
+
+    parse(work, "study spacegroups", arguments)

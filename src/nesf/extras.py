@@ -1,4 +1,4 @@
-"""Packages that only studies need, and what to install where one is missing."""
+"""Packages that only some commands need, and what to install where one is missing."""
 
 from importlib.util import find_spec
 
@@ -8,6 +8,7 @@ _EXTRAS = {
     "optuna": ("Optuna", "studies"),
     "plotly": ("plotly", "studies"),
     "sklearn": ("scikit-learn", "studies"),
+    "smact": ("SMACT", "match"),
     "umap": ("umap-learn", "umap"),
 }
 
@@ -20,4 +21,4 @@ def require(*modules: str) -> None:
     for module in modules:
         if find_spec(module) is None:
             package, extra = _EXTRAS[module]
-            raise NesfError(f'This study needs {package}, which is not installed; `pip install "nesf[{extra}]"` does.')
+            raise NesfError(f'This needs {package}, which is not installed; `pip install "nesf[{extra}]"` does.')

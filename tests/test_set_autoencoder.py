@@ -1,0 +1,314 @@
+"""The architecture "anchors": an order of atoms, the cell in z, the set encoder, and its way through a file."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nesf import lattice, testing, weights
+from nesf.config import UNIVERSAL
+from nesf.crystal import Crystal, CrystalBatch
+from nesf.data.augmentation import Deformation
+from nesf.data.textbook import textbook
+from nesf.domain import Domain
+from nesf.elements import Vocabulary
+from nesf.errors import NesfError
+from nesf.model import AnchorSettings, NetworkSettings, autoencoder
+from nesf.model.atom_order import along_a_direction
+from nesf.model.attention import Exchange, waves
+from nesf.model.cell_code import WIDTH, decode_cell, encode_cell
+from nesf.model.set_autoencoder import SetAutoencoder
+from nesf.model.set_encoder import PLACES, OrderedAtoms, token_widths
+
+relaxed = settings(deadline=None, max_examples=20)
+ALL = Vocabulary(tuple(range(1, 95)))
+TINY = AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=2, decoder_layers=2)
+# Of 46 numbers, 6 are the cell's and 5 each token's, so none is left for the crystal as a whole; of 50, 4 are.
+SMALL = NetworkSettings(architecture="anchors", latent=46, anchors=TINY)
+SHARED = replace(SMALL, latent=50)
+UNORDERED = replace(SMALL, anchors=replace(TINY, ordered=False))
+every_kind = pytest.mark.parametrize("network", [SMALL, SHARED, UNORDERED], ids=["ordered", "shared", "unordered"])
+
+
+def tiny(network: NetworkSettings = SMALL, seed: int = 0) -> SetAutoencoder:
+    torch.manual_seed(seed)
+    return SetAutoencoder(network, ALL).eval()
+
+
+@torch.no_grad()
+def encoded(model: SetAutoencoder, *crystals: Crystal) -> torch.Tensor:
+    return model.encode(CrystalBatch.from_crystals(crystals))
+
+
+def listed(crystal: Crystal, order) -> Crystal:
+    """The same crystal with its atoms listed in another order."""
+    order = np.asarray(order)
+    return Crystal(crystal.id, crystal.numbers[order], crystal.cart[order], crystal.cell)
+
+
+def strained(crystal: Crystal, change: np.ndarray) -> Crystal:
+    """The same elements at the same fractional coordinates of another cell."""
+    return Crystal.from_frac(crystal.id, crystal.numbers, crystal.frac, crystal.cell @ change)
+
+
+def ordered(*crystals: Crystal) -> OrderedAtoms:
+    batch = CrystalBatch.from_crystals(crystals)
+    return OrderedAtoms.of(batch, ALL.class_of(batch.numbers))
+
+
+# --- the order of atoms
+
+
+def test_atoms_are_ordered_along_x_before_y_before_z():
+    axes = torch.tensor([[0.0, 0.0, 0.5], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.5, 0.5, 0.5]])
+    assert along_a_direction(axes).argsort().tolist() == [2, 0, 3, 1, 4]
+    torch.testing.assert_close(along_a_direction(axes)[4], torch.tensor(0.5 * (1 + 0.7548776662 + 0.5698402910)))
+
+
+def test_no_two_of_the_usual_places_meet_along_the_direction():
+    usual = torch.tensor([0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4], dtype=torch.float64)
+    places = torch.cartesian_prod(usual, usual, usual)
+    gaps = along_a_direction(places).sort().values.diff()
+    # Single precision rounds fractional coordinates by some 1e-7.
+    assert gaps.min() > 1e-3
+
+
+@pytest.mark.parametrize("crystal", testing.known_crystals(), ids=lambda c: c.id)
+def test_a_strain_changes_no_order(crystal):
+    random = np.random.default_rng(0)
+    atoms = ordered(crystal, *(strained(crystal, np.eye(3) + random.uniform(-0.15, 0.15, (3, 3))) for _ in range(20)))
+    assert (atoms.classes == atoms.classes[0]).all()
+    torch.testing.assert_close(atoms.frac, atoms.frac[:1].expand_as(atoms.frac), rtol=0, atol=1e-5)
+    batch = CrystalBatch.from_crystals([crystal] * 20)
+    deformed = Deformation(0.1, 0.0)(batch, torch.Generator().manual_seed(0))
+    atoms = OrderedAtoms.of(deformed, ALL.class_of(deformed.numbers))
+    assert (atoms.classes == ordered(crystal).classes).all()
+
+
+@relaxed
+@given(st.lists(testing.crystals(max_atoms=6), min_size=1, max_size=4))
+def test_ordered_atoms_are_those_sorted_by_hand(crystals):
+    atoms = ordered(*crystals)
+    assert atoms.exists.shape == (len(crystals), max(map(len, crystals)))
+    for i, crystal in enumerate(crystals):
+        n = len(crystal)
+        assert atoms.exists[i].tolist() == [place < n for place in range(atoms.exists.shape[1])]
+        along = crystal.frac @ np.array([1, 0.7548776662, 0.5698402910])
+        order = np.argsort(along, kind="stable")
+        if np.diff(along[order]).min(initial=1) < 1e-5:
+            continue  # nearer to each other than single precision tells
+        np.testing.assert_allclose(atoms.frac[i, :n], crystal.frac[order], atol=1e-5)
+        np.testing.assert_allclose(atoms.cart[i, :n], crystal.cart[order], atol=testing.FLOAT32_ANGSTROM)
+        assert atoms.classes[i, :n].tolist() == (crystal.numbers[order] - 1).tolist()
+        assert not any(part[i, n:].any() for part in (atoms.frac, atoms.cart, atoms.classes))
+
+
+# --- the cell in z
+
+
+lengths_of = st.tuples(*[st.floats(1.0, 80.0, width=32)] * 3)
+
+
+@relaxed
+@given(lengths_of, st.tuples(*[st.floats(20.0, 160.0, width=32)] * 3))
+def test_any_lengths_and_angles_come_back_from_their_six_numbers(lengths, angles_deg):
+    true = torch.tensor([lengths]), torch.tensor([angles_deg]).deg2rad()
+    code = encode_cell(*true)
+    assert code.shape == (1, WIDTH)
+    found = decode_cell(code)
+    torch.testing.assert_close(found.lengths, true[0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.angles_rad, true[1], rtol=1e-5, atol=0)
+
+
+@relaxed
+@given(testing.crystals(max_atoms=1))
+def test_a_cell_comes_back_from_its_six_numbers(crystal):
+    cells = CrystalBatch.from_crystals([crystal]).cells
+    found = decode_cell(encode_cell(*lattice.parameters_from_cell(cells)))
+    again = lattice.cell_from_parameters(found.lengths, found.angles_rad)
+    torch.testing.assert_close(again, cells, rtol=1e-5, atol=1e-4)
+
+
+@relaxed
+@given(st.lists(st.floats(allow_nan=False, width=32), min_size=6, max_size=6))
+def test_any_six_numbers_are_lengths_and_angles(numbers):
+    found = decode_cell(torch.tensor([numbers]))
+    assert found.lengths.isfinite().all()
+    assert (found.lengths > 0).all()
+    assert ((found.angles_rad > 0) & (found.angles_rad < torch.pi)).all()
+    assert lattice.cell_from_parameters(found.lengths, found.angles_rad).isfinite().all()
+
+
+def test_the_numbers_of_usual_cells_are_of_the_size_of_the_rest_of_z():
+    batch = CrystalBatch.from_crystals(list(textbook("as-is")))
+    code = encode_cell(*batch.parameters())
+    assert code.abs().max() < 4
+    assert code[:, :3].std(0).min() > 0.2
+
+
+@every_kind
+def test_z_begins_with_the_numbers_of_the_cell(network):
+    crystals = testing.known_crystals()
+    z = encoded(tiny(network), *crystals)
+    assert z[:, :WIDTH].equal(encode_cell(*CrystalBatch.from_crystals(crystals).parameters()))
+
+
+# --- the encoder
+
+
+@every_kind
+def test_z_has_its_size_and_its_learned_part_is_normalised(network):
+    z = encoded(tiny(network), *testing.known_crystals())
+    assert z.shape == (5, network.latent)
+    torch.testing.assert_close(z[:, WIDTH:].mean(1), torch.zeros(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(z[:, WIDTH:].var(1, correction=0), torch.ones(5), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("latent", "tokens", "expected"), [(192, 31, (6, 0)), (192, 32, (5, 26)), (14, 8, (1, 0))])
+def test_what_the_tokens_leave_of_z_is_the_crystals(latent, tokens, expected):
+    assert token_widths(latent, replace(TINY, tokens=tokens)) == expected
+
+
+@every_kind
+@relaxed
+@given(st.data())
+def test_z_does_not_depend_on_the_order_in_which_atoms_are_listed(network, data):
+    crystal = data.draw(st.one_of(st.sampled_from(testing.known_crystals()), testing.crystals()))
+    order = data.draw(st.permutations(range(len(crystal))))
+    z = encoded(tiny(network), crystal, listed(crystal, order))
+    torch.testing.assert_close(z[0], z[1], rtol=0, atol=1e-5)
+
+
+@every_kind
+def test_neighbours_in_a_batch_do_not_matter(network):
+    model, crystals = tiny(network), testing.known_crystals()
+    together = encoded(model, *crystals)
+    alone = torch.cat([encoded(model, crystal) for crystal in crystals])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    assert torch.pdist(together[:, WIDTH:]).min() > 0.01
+
+
+@every_kind
+def test_other_elements_leave_the_numbers_of_the_cell_and_change_the_rest(network):
+    crystal = testing.triclinic()
+    other = Crystal(crystal.id, [22, 8, 9], crystal.cart, crystal.cell)
+    z = encoded(tiny(network), crystal, other)
+    assert z[0, :WIDTH].equal(z[1, :WIDTH])
+    assert (z[0, WIDTH:] - z[1, WIDTH:]).norm() > 1e-2
+
+
+@every_kind
+def test_each_part_of_a_crystal_is_seen(network):
+    crystal = testing.triclinic()
+    moved = crystal.cart.copy()
+    moved[1] += 0.5
+    others = [Crystal("x", crystal.numbers, moved, crystal.cell), strained(crystal, 1.1 * np.eye(3))]
+    z = encoded(tiny(network), crystal, *others)
+    assert torch.pdist(z[:, WIDTH:]).min() > 1e-2
+
+
+def crowded(n: int) -> Crystal:
+    """``n`` atoms on a cubic grid, of changing elements."""
+    edge = int(np.ceil(n ** (1 / 3)))
+    sites = np.array(list(itertools.product(range(edge), repeat=3)))[:n] / edge
+    return Crystal.from_frac(str(n), 1 + np.arange(n) % 90, sites + 0.01, 2.5 * edge * np.eye(3))
+
+
+@every_kind
+@pytest.mark.parametrize("atoms", [9, PLACES + 36])
+def test_more_atoms_than_tokens_and_than_places_are_encoded_and_all_seen(network, atoms):
+    crystal = crowded(atoms)
+    # The last in the order, which has no token of its own.
+    last = int(np.argmax(crystal.frac @ np.array([1, 0.7548776662, 0.5698402910])))
+    numbers = crystal.numbers.copy()
+    numbers[last] = 94
+    model = tiny(network)
+    z = encoded(model, crystal, Crystal("other", numbers, crystal.cart, crystal.cell), testing.rocksalt())
+    assert z.shape == (3, network.latent)
+    assert (z[0] - z[1]).norm() > 1e-4
+    assert model.decode_field(z).anchors.frac.shape == (3, 8, 3)
+
+
+def test_an_element_outside_the_vocabulary_is_refused():
+    model = SetAutoencoder(SMALL, Vocabulary((11, 12)))
+    with pytest.raises(NesfError, match="outside the vocabulary: Cl"):
+        model.encode(CrystalBatch.from_crystals([testing.rocksalt()]))
+
+
+# --- its parts
+
+
+@torch.no_grad()
+def test_what_does_not_exist_says_nothing_in_an_exchange():
+    torch.manual_seed(0)
+    layer, other = Exchange(16, 4), Exchange(16, 4, other=True)
+    members, asking = torch.randn(2, 3, 16), torch.randn(2, 5, 16)
+    filled = torch.cat((members, 100 * torch.randn(2, 2, 16)), 1)
+    exists = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    torch.testing.assert_close(layer(filled, exists=exists)[:, :3], layer(members))
+    torch.testing.assert_close(other(asking, filled, exists), other(asking, members))
+    assert (other(asking, filled) - other(asking, members)).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_members_of_an_exchange_have_no_order():
+    torch.manual_seed(0)
+    layer, members = Exchange(16, 4), torch.randn(2, 5, 16)
+    turn = torch.tensor([3, 0, 4, 1, 2])
+    torch.testing.assert_close(layer(members[:, turn]), layer(members)[:, turn])
+
+
+def test_waves_start_at_the_longest_and_double_their_frequency():
+    points = torch.tensor([[0.0, 0.25]])
+    found = waves(points, 2, 2.0)
+    # Each value in wavelengths 2 and 1: phases 0, 0, pi/4 and pi/2; all sines, then all cosines.
+    half = 0.5**0.5
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0.0, half, 1.0, 1.0, 1.0, half, 0.0]]), rtol=0, atol=1e-6)
+
+
+# --- settings, size and file
+
+
+def test_the_preset_has_the_size_that_it_was_meant_to_have():
+    model = autoencoder(UNIVERSAL.network, ALL)
+    assert isinstance(model, SetAutoencoder)
+    assert UNIVERSAL.network.latent == 192
+    assert sum(p.numel() for p in model.parameters()) <= 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: replace(TINY, tokens=0), "must be at least 1"),
+        (lambda: replace(TINY, decoder_layers=-1), "Sizes of network.anchors"),
+        (lambda: replace(TINY, heads=3), "must be a multiple of heads, 3"),
+        (lambda: replace(SMALL, latent=13), "need at least 14"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(wrong, words):
+    with pytest.raises(NesfError, match=words):
+        wrong()
+
+
+@every_kind
+@torch.no_grad()
+def test_a_model_survives_its_file_bit_for_bit(tmp_path, network):
+    domain = Domain.of(testing.known_crystals())
+    card = weights.Card("tiny", "universal", replace(UNIVERSAL, network=network), domain)
+    torch.manual_seed(0)
+    model = autoencoder(network, domain.vocabulary).eval()
+    weights.save(tmp_path / "tiny.safetensors", model, card)
+    loaded, its_card = weights.load(tmp_path / "tiny.safetensors")
+    assert isinstance(loaded, SetAutoencoder)
+    assert its_card == card
+    batch = CrystalBatch.from_crystals(testing.known_crystals())
+    z = model.encode(batch)
+    assert loaded.encode(batch).equal(z)
+    one, other = model.decode_field(z), loaded.decode_field(z)
+    assert other.displacement(batch.cart, batch.owner).equal(one.displacement(batch.cart, batch.owner))
+    assert other.species_logits(batch.cart, batch.owner).equal(one.species_logits(batch.cart, batch.owner))
+    assert other.cells.equal(one.cells)
