@@ -203,7 +203,7 @@ def test_in_a_wide_gap_a_weak_pull_makes_no_atom():
     assert field.displacement(points, owner).norm() < 1e-3
     torch.testing.assert_close(field.frozen().displacement(points, owner), torch.full((1, 3), -6.0))
     none = one_crystal([corner, middle], [-9.0, -5.0], [1.0, 1.0], [[9.0, 0.0], [0.0, 9.0]])
-    assert none.frozen().displacement(torch.full((1, 3), 2.0), owner).norm() == 0
+    assert none.frozen().displacement(torch.full((1, 3), 2.0), owner).norm() < 1e-5
 
 
 def test_bfloat16_layers_leave_the_geometry_exact():
