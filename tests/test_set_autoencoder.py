@@ -31,7 +31,9 @@ TINY = AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=2, decoder_lay
 SMALL = NetworkSettings(architecture="anchors", latent=46, anchors=TINY)
 SHARED = replace(SMALL, latent=50)
 UNORDERED = replace(SMALL, anchors=replace(TINY, ordered=False))
-every_kind = pytest.mark.parametrize("network", [SMALL, SHARED, UNORDERED], ids=["ordered", "shared", "unordered"])
+DOUBLE = replace(SMALL, latent=30, anchors=replace(TINY, tokens=4, anchors_per_token=2))
+KINDS = {"ordered": SMALL, "shared": SHARED, "unordered": UNORDERED, "two a token": DOUBLE}
+every_kind = pytest.mark.parametrize("network", list(KINDS.values()), ids=list(KINDS))
 
 
 def tiny(network: NetworkSettings = SMALL, seed: int = 0) -> SetAutoencoder:
@@ -166,6 +168,31 @@ def test_z_has_its_size_and_its_learned_part_is_normalised(network):
     assert z.shape == (5, network.latent)
     torch.testing.assert_close(z[:, WIDTH:].mean(1), torch.zeros(5), rtol=0, atol=1e-5)
     torch.testing.assert_close(z[:, WIDTH:].var(1, correction=0), torch.ones(5), rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_atoms", [3, 4, 6, 8])
+def test_an_atom_has_its_token_for_itself_until_there_are_more(n_atoms):
+    model, written = tiny(DOUBLE), []
+    model.encoder.write.register_forward_hook(lambda _, __, output: written.append(output))
+    z = encoded(model, crowded(n_atoms))
+    tokens = written[0][0, :4].clone()
+    for place in range(4, n_atoms):
+        tokens[place - 4] += written[0][0, place]
+    expected = torch.nn.functional.layer_norm(tokens.flatten(), (24,))
+    torch.testing.assert_close(z[0, WIDTH:], expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_anchors_of_one_token_differ_by_their_marks_alone():
+    model = tiny(DOUBLE)
+    z = encoded(model, testing.rocksalt())
+    frac = model.decode_field(z).anchors.frac[0]
+    assert frac.shape == (8, 3)
+    assert (frac[:4] - frac[4:]).norm(dim=1).min() > 1e-3
+    model.decoder.mark[5:] = model.decoder.mark[1:5]
+    frac = model.decode_field(z).anchors.frac[0]
+    torch.testing.assert_close(frac[:4], frac[4:], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("latent", "tokens", "expected"), [(192, 31, (6, 0)), (192, 32, (5, 26)), (14, 8, (1, 0))])

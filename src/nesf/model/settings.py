@@ -11,8 +11,9 @@ class AnchorSettings:
     """The size of the architecture "anchors".
 
     Attributes:
-        tokens: parts of z, all of the same length; as many anchors make up the fields. What is left of z is for the
-            crystal as a whole.
+        tokens: parts of z, all of the same length. What is left of z is for the crystal as a whole.
+        anchors_per_token: how many anchors are read from each token. One atom has its token for itself; where there
+            are more atoms than tokens, some share one.
         width: features of each member of a set.
         heads: parts of the features that members exchange independently.
         encoder_layers: rounds of exchange between atoms.
@@ -22,14 +23,21 @@ class AnchorSettings:
     """
 
     tokens: int = 32
+    anchors_per_token: int = 1
     width: int = 128
     heads: int = 4
     encoder_layers: int = 3
     decoder_layers: int = 3
     ordered: bool = True
 
+    @property
+    def anchors(self) -> int:
+        """How many anchors make up the fields; a crystal can have as many atoms."""
+        return self.tokens * self.anchors_per_token
+
     def __post_init__(self) -> None:
-        if min(self.tokens, self.width, self.heads) < 1 or min(self.encoder_layers, self.decoder_layers) < 0:
+        sizes = (self.tokens, self.anchors_per_token, self.width, self.heads)
+        if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers) < 0:
             raise NesfError(
                 f"Sizes of network.anchors must be at least 1, and numbers of layers at least 0, not {self}."
             )
