@@ -339,3 +339,61 @@ def test_a_model_survives_its_file_bit_for_bit(tmp_path, network):
     assert other.displacement(batch.cart, batch.owner).equal(one.displacement(batch.cart, batch.owner))
     assert other.species_logits(batch.cart, batch.owner).equal(one.species_logits(batch.cart, batch.owner))
     assert other.cells.equal(one.cells)
+
+
+@torch.no_grad()
+def distances(model: SetAutoencoder, z: torch.Tensor, *crystals: Crystal) -> torch.Tensor:
+    """Mean distance of the anchors of each crystal's atoms from these, angstrom."""
+    atoms, cells = ordered(*crystals), CrystalBatch.from_crystals(crystals).cells
+    error = (model.decode_field(z).anchors.frac[:, : atoms.exists.shape[1]] - atoms.frac) @ cells
+    return (error.norm(dim=2) * atoms.exists).sum(1) / atoms.exists.sum(1)
+
+
+@torch.enable_grad()
+def learned(steps: int = 200) -> tuple[SetAutoencoder, list[Crystal]]:
+    """A network that has begun to copy three crystals, with their atoms somewhat displaced."""
+    crystals = [testing.rocksalt(), testing.perovskite(), testing.triclinic()]
+    model, atoms, cells = tiny(), ordered(*crystals), CrystalBatch.from_crystals(crystals).cells
+    optimizer, generator = torch.optim.Adam(model.parameters(), 5e-3), torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        off = 0.03 * torch.randn(atoms.frac.shape, generator=generator) * atoms.exists.unsqueeze(2)
+        seen = atoms.moved(off, cells)
+        error = model.decoder(model.encoder(seen, cells))[0].frac[:, : atoms.exists.shape[1]] - seen.frac
+        loss = error[atoms.exists].square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model, crystals
+
+
+def test_corrections_bring_the_anchors_nearer_and_never_farther():
+    model, crystals = learned()
+    moved = [Crystal(c.id, c.numbers, c.cart + 0.05 * np.sin(np.arange(len(c)))[:, None], c.cell) for c in crystals]
+    batch = CrystalBatch.from_crystals(moved)
+    with torch.no_grad():
+        plain, close = model.encode(batch), model.encode_closely(batch)
+    before, after = distances(model, plain, *moved), distances(model, close, *moved)
+    assert (after <= before + 1e-6).all()
+    assert after.mean() < 0.9 * before.mean()
+
+
+@every_kind
+@torch.no_grad()
+def test_corrections_change_nothing_of_the_cell_and_none_changes_nothing_at_all(network):
+    crystals = [testing.triclinic(), crowded(9)]
+    model, batch = tiny(network), CrystalBatch.from_crystals(crystals)
+    close = model.encode_closely(batch)
+    assert close[:, :WIDTH].equal(model.encode(batch)[:, :WIDTH])
+    assert close.isfinite().all()
+    none = tiny(replace(network, anchors=replace(network.anchors, corrections=0)))
+    assert none.encode_closely(batch).equal(none.encode(batch))
+
+
+@torch.no_grad()
+def test_corrections_look_at_each_crystal_by_itself_and_at_no_order():
+    model, crystals = learned(20)
+    together = model.encode_closely(CrystalBatch.from_crystals(crystals))
+    for z, crystal in zip(together, crystals, strict=True):
+        turned = listed(crystal, np.arange(len(crystal))[::-1])
+        alone = model.encode_closely(CrystalBatch.from_crystals([turned]))[0]
+        torch.testing.assert_close(alone, z, rtol=1e-3, atol=1e-3)

@@ -20,6 +20,8 @@ class AnchorSettings:
         decoder_layers: rounds of exchange between tokens.
         ordered: whether atoms have an order, and each its own token; without it the network has to find its own way
             of telling atoms apart.
+        corrections: how often a trained network decodes what it has encoded, and encodes again with the error taken
+            off the input.
     """
 
     tokens: int = 32
@@ -29,6 +31,7 @@ class AnchorSettings:
     encoder_layers: int = 3
     decoder_layers: int = 3
     ordered: bool = True
+    corrections: int = 2
 
     @property
     def anchors(self) -> int:
@@ -37,10 +40,8 @@ class AnchorSettings:
 
     def __post_init__(self) -> None:
         sizes = (self.tokens, self.anchors_per_token, self.width, self.heads)
-        if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers) < 0:
-            raise NesfError(
-                f"Sizes of network.anchors must be at least 1, and numbers of layers at least 0, not {self}."
-            )
+        if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers, self.corrections) < 0:
+            raise NesfError(f"Sizes of network.anchors must be at least 1, and other numbers at least 0, not {self}.")
         if self.width % self.heads != 0:
             raise NesfError(f"network.anchors.width, {self.width}, must be a multiple of heads, {self.heads}.")
 
