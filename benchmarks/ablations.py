@@ -18,7 +18,6 @@ ROWS: dict[str, list[str]] = {
     "the preset": [],
     "preset fast: the paper's network, exchanged elements": ["--preset", "fast"],
     "no order of atoms": ["--network.anchors.no-ordered"],
-    "anchors not told their atoms": ["--loss.anchors", "0"],
     "squares of errors": ["--loss.measure", "squares"],
     "elements never exchanged": ["--training.permute-elements", "0"],
     "no shift, strain or rattle": ["--training.shift", "0", "--training.strain", "0", "--training.rattle", "0"],

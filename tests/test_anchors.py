@@ -196,6 +196,16 @@ def test_the_frozen_field_is_the_true_one():
     assert named[same].equal(true.species_logits(points, owner).argmax(1)[same])
 
 
+def test_in_a_wide_gap_a_weak_pull_makes_no_atom():
+    corner, middle = [0.0, 0.0, 0.0], [0.5, 0.5, 0.5]
+    field = one_crystal([corner, middle], [1.0, -20.0], [1.0, 1.0], [[9.0, 0.0], [0.0, 9.0]], edge=12.0)
+    points, owner = torch.full((1, 3), 6.0), torch.zeros(1, dtype=torch.long)
+    assert field.displacement(points, owner).norm() < 1e-3
+    torch.testing.assert_close(field.frozen().displacement(points, owner), torch.full((1, 3), -6.0))
+    none = one_crystal([corner, middle], [-9.0, -5.0], [1.0, 1.0], [[9.0, 0.0], [0.0, 9.0]])
+    assert none.frozen().displacement(torch.full((1, 3), 2.0), owner).norm() < 1e-5
+
+
 def test_bfloat16_layers_leave_the_geometry_exact():
     crystals = testing.known_crystals()
     owner = torch.arange(len(crystals)).repeat_interleave(30)

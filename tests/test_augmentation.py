@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nesf import lattice, testing
 from nesf.crystal import Crystal, CrystalBatch
-from nesf.data.augmentation import Deformation, ElementPermutation, InTurn, OriginShift
+from nesf.data.augmentation import Deformation, Doubling, ElementPermutation, InTurn, OriginShift
 from nesf.elements import Vocabulary
 
 relaxed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
@@ -184,3 +184,31 @@ def test_double_precision_stays_double():
     for change in (Deformation(0.1, 0.02), Deformation(0.1, 0.02, 0.5), OriginShift(1.0)):
         changed = change(exact, torch.Generator().manual_seed(0))
         assert changed.cart.dtype == changed.cells.dtype == torch.float64
+
+
+@relaxed
+@given(st.lists(testing.crystals(max_atoms=6), min_size=1, max_size=4))
+def test_doubled_cells_hold_the_same_crystals(crystals):
+    batch = CrystalBatch.from_crystals(crystals)
+    double = Doubling(1.0, 12)(batch, torch.Generator())
+    assert double.counts.equal(2 * batch.counts)
+    torch.testing.assert_close(lattice.volume(double.cells), 2 * lattice.volume(batch.cells), rtol=1e-4, atol=1e-3)
+    for i in range(len(batch)):
+        one, two = batch.select(torch.tensor([i])), double.select(torch.tensor([i]))
+        row = int(one.cells[0].norm(dim=1).argmin())
+        # Each atom twice, one step along the shortest edge apart, of the same element.
+        n = len(one.numbers)
+        assert two.numbers.equal(one.numbers.repeat(2))
+        torch.testing.assert_close(two.cart[:n], one.cart)
+        torch.testing.assert_close(two.cart[n:], one.cart + one.cells[0, row])
+        others = [k for k in range(3) if k != row]
+        assert two.cells[0, others].equal(one.cells[0, others])
+        assert two.cells[0, row].equal(2 * one.cells[0, row])
+
+
+def test_no_crystal_gets_more_atoms_than_allowed_and_no_share_changes_nothing():
+    batch = CrystalBatch.from_crystals([testing.perovskite(), testing.rocksalt()])
+    assert Doubling(1.0, 15)(batch, torch.Generator()) is batch
+    assert Doubling(0.0, 99)(batch, torch.Generator()) is batch
+    doubled = sum(Doubling(0.3, 99)(batch, torch.Generator().manual_seed(seed)) is not batch for seed in range(300))
+    assert 60 < doubled < 120

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 import nesf
 
-LARGEST_MODEL = 4_000_000
+LARGEST_MODEL, ALL_MODELS = 8_000_000, 20_000_000
 """Bytes."""
 
 
@@ -64,6 +64,7 @@ def test_data_files_are_in_the_package_and_git_ships_them(root):
     files = [package / "py.typed", package / "data" / "textbook.toml", *weights]
     assert [file.name for file in files if not file.is_file()] == []
     assert [file.name for file in weights if file.stat().st_size > LARGEST_MODEL] == []
+    assert sum(file.stat().st_size for file in weights) <= ALL_MODELS
     # The wheel holds what git does not ignore.
     assert subprocess.run(["git", "check-ignore", *files], cwd=root, check=False).returncode == 1
 

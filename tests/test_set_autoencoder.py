@@ -31,7 +31,9 @@ TINY = AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=2, decoder_lay
 SMALL = NetworkSettings(architecture="anchors", latent=46, anchors=TINY)
 SHARED = replace(SMALL, latent=50)
 UNORDERED = replace(SMALL, anchors=replace(TINY, ordered=False))
-every_kind = pytest.mark.parametrize("network", [SMALL, SHARED, UNORDERED], ids=["ordered", "shared", "unordered"])
+DOUBLE = replace(SMALL, latent=30, anchors=replace(TINY, tokens=4, anchors_per_token=2))
+KINDS = {"ordered": SMALL, "shared": SHARED, "unordered": UNORDERED, "two a token": DOUBLE}
+every_kind = pytest.mark.parametrize("network", list(KINDS.values()), ids=list(KINDS))
 
 
 def tiny(network: NetworkSettings = SMALL, seed: int = 0) -> SetAutoencoder:
@@ -166,6 +168,31 @@ def test_z_has_its_size_and_its_learned_part_is_normalised(network):
     assert z.shape == (5, network.latent)
     torch.testing.assert_close(z[:, WIDTH:].mean(1), torch.zeros(5), rtol=0, atol=1e-5)
     torch.testing.assert_close(z[:, WIDTH:].var(1, correction=0), torch.ones(5), rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_atoms", [3, 4, 6, 8])
+def test_an_atom_has_its_token_for_itself_until_there_are_more(n_atoms):
+    model, written = tiny(DOUBLE), []
+    model.encoder.write.register_forward_hook(lambda _, __, output: written.append(output))
+    z = encoded(model, crowded(n_atoms))
+    tokens = written[0][0, :4].clone()
+    for place in range(4, n_atoms):
+        tokens[place - 4] += written[0][0, place]
+    expected = torch.nn.functional.layer_norm(tokens.flatten(), (24,))
+    torch.testing.assert_close(z[0, WIDTH:], expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_anchors_of_one_token_differ_by_their_marks_alone():
+    model = tiny(DOUBLE)
+    z = encoded(model, testing.rocksalt())
+    frac = model.decode_field(z).anchors.frac[0]
+    assert frac.shape == (8, 3)
+    assert (frac[:4] - frac[4:]).norm(dim=1).min() > 1e-3
+    model.decoder.mark[5:] = model.decoder.mark[1:5]
+    frac = model.decode_field(z).anchors.frac[0]
+    torch.testing.assert_close(frac[:4], frac[4:], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("latent", "tokens", "expected"), [(192, 31, (6, 0)), (192, 32, (5, 26)), (14, 8, (1, 0))])
@@ -312,3 +339,61 @@ def test_a_model_survives_its_file_bit_for_bit(tmp_path, network):
     assert other.displacement(batch.cart, batch.owner).equal(one.displacement(batch.cart, batch.owner))
     assert other.species_logits(batch.cart, batch.owner).equal(one.species_logits(batch.cart, batch.owner))
     assert other.cells.equal(one.cells)
+
+
+@torch.no_grad()
+def distances(model: SetAutoencoder, z: torch.Tensor, *crystals: Crystal) -> torch.Tensor:
+    """Mean distance of the anchors of each crystal's atoms from these, angstrom."""
+    atoms, cells = ordered(*crystals), CrystalBatch.from_crystals(crystals).cells
+    error = (model.decode_field(z).anchors.frac[:, : atoms.exists.shape[1]] - atoms.frac) @ cells
+    return (error.norm(dim=2) * atoms.exists).sum(1) / atoms.exists.sum(1)
+
+
+@torch.enable_grad()
+def learned(steps: int = 200) -> tuple[SetAutoencoder, list[Crystal]]:
+    """A network that has begun to copy three crystals, with their atoms somewhat displaced."""
+    crystals = [testing.rocksalt(), testing.perovskite(), testing.triclinic()]
+    model, atoms, cells = tiny(), ordered(*crystals), CrystalBatch.from_crystals(crystals).cells
+    optimizer, generator = torch.optim.Adam(model.parameters(), 5e-3), torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        off = 0.03 * torch.randn(atoms.frac.shape, generator=generator) * atoms.exists.unsqueeze(2)
+        seen = atoms.moved(off, cells)
+        error = model.decoder(model.encoder(seen, cells))[0].frac[:, : atoms.exists.shape[1]] - seen.frac
+        loss = error[atoms.exists].square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model, crystals
+
+
+def test_corrections_bring_the_anchors_nearer_and_never_farther():
+    model, crystals = learned()
+    moved = [Crystal(c.id, c.numbers, c.cart + 0.05 * np.sin(np.arange(len(c)))[:, None], c.cell) for c in crystals]
+    batch = CrystalBatch.from_crystals(moved)
+    with torch.no_grad():
+        plain, close = model.encode(batch), model.encode_closely(batch)
+    before, after = distances(model, plain, *moved), distances(model, close, *moved)
+    assert (after <= before + 1e-6).all()
+    assert after.mean() < 0.9 * before.mean()
+
+
+@every_kind
+@torch.no_grad()
+def test_corrections_change_nothing_of_the_cell_and_none_changes_nothing_at_all(network):
+    crystals = [testing.triclinic(), crowded(9)]
+    model, batch = tiny(network), CrystalBatch.from_crystals(crystals)
+    close = model.encode_closely(batch)
+    assert close[:, :WIDTH].equal(model.encode(batch)[:, :WIDTH])
+    assert close.isfinite().all()
+    none = tiny(replace(network, anchors=replace(network.anchors, corrections=0)))
+    assert none.encode_closely(batch).equal(none.encode(batch))
+
+
+@torch.no_grad()
+def test_corrections_look_at_each_crystal_by_itself_and_at_no_order():
+    model, crystals = learned(20)
+    together = model.encode_closely(CrystalBatch.from_crystals(crystals))
+    for z, crystal in zip(together, crystals, strict=True):
+        turned = listed(crystal, np.arange(len(crystal))[::-1])
+        alone = model.encode_closely(CrystalBatch.from_crystals([turned]))[0]
+        torch.testing.assert_close(alone, z, rtol=1e-3, atol=1e-3)

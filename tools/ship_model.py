@@ -1,40 +1,62 @@
-"""Put a trained model into the package, with what it scores on its validation data in its card.
+"""Put a trained model into the package, with what it scores in its card.
 
-    python tools/ship_model.py RUN NAME VALIDATION.parquet
+    python tools/ship_model.py RUN NAME VALIDATION.parquet [MORE.parquet ...] [--limits LIMITS.txt]
 
 Network and weights are those of the run; estimation parameters are those of its preset as it stands now, so that
-they can be tuned on validation data without a new training.
+they can be tuned on validation data without a new training. LIMITS.txt has a known limit on each line.
 """
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nesf import weights
 from nesf.codec import Codec
 from nesf.config import PRESETS
+from nesf.crystal import Failure
 from nesf.data import load_dataset
-from nesf.evaluation import evaluate, report
+from nesf.evaluation import report
+from nesf.match import Judge
+from nesf.metrics import score
+from nesf.runs import in_reach
 
 SHIPPED = Path(__file__).parents[1] / "src" / "nesf" / "shipped"
-LARGEST_BYTES = 4_000_000
+LARGEST_BYTES = 8_000_000
 
 
-def main(run: str, name: str, validation: str) -> None:
-    model, card = weights.load(Path(run) / "model.safetensors")
-    estimation = PRESETS[card.preset].estimation  # type: ignore[index]
-    card = replace(card, name=name, config=replace(card.config, estimation=estimation))
-    data = load_dataset(validation)
-    score = evaluate(Codec(model, card), data.crystals)
-    found = report(Codec(model, card), score, {"name": data.name, "sha256": data.sha256})
-    card = replace(card, scores={data.name: found})
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("tables", type=Path, nargs="+")
+    parser.add_argument("--limits", type=Path)
+    options = parser.parse_args()
+    model, card = weights.load(options.run / "model.safetensors")
+    config = replace(card.config, estimation=PRESETS[card.preset].estimation)  # type: ignore[index]
+    limits = tuple(options.limits.read_text(encoding="utf-8").splitlines()) if options.limits else ()
+    domain = in_reach(card.domain, config.network)
+    card = replace(card, name=options.name, config=config, domain=domain, limits=limits)
+    with Judge(2) as judge:
+        scores = dict(measure(Codec(model, card), table, judge) for table in options.tables)
     SHIPPED.mkdir(exist_ok=True)
-    path = SHIPPED / f"{name}.safetensors"
-    weights.save(path, model, card)
+    path = SHIPPED / f"{options.name}.safetensors"
+    weights.save(path, model, replace(card, scores=scores))
     if path.stat().st_size > LARGEST_BYTES:
         raise SystemExit(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are shipped.")
-    print(path, path.stat().st_size, "bytes", found)
+    print(path, path.stat().st_size, "bytes")
+
+
+def measure(codec: Codec, table: Path, judge: Judge) -> tuple[str, dict[str, Any]]:
+    """What ``nesf evaluate --match`` says of a table, without the lists of single crystals."""
+    data = load_dataset(table)
+    pairs = list(zip(data.crystals, codec.reconstruct(data.crystals), strict=True))
+    described = {"name": data.name, "sha256": data.sha256}
+    values = report(codec, score(pairs), described, judge(pairs).score(), judge.settings)
+    reasons = [one.reason for _, one in pairs if isinstance(one, Failure)]
+    print(data.name, {key: value for key, value in values.items() if isinstance(value, (int, float))}, reasons[:3])
+    return data.name, {key: value for key, value in values.items() if key not in ("failure_reasons", "protocol")}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

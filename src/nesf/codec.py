@@ -126,7 +126,7 @@ class Codec:
 
     @torch.no_grad()
     def _encode(self, crystals: Sequence[Crystal]) -> Tensor:
-        return self.model.encode(CrystalBatch.from_crystals(crystals, self.device))
+        return self.model.encode_closely(CrystalBatch.from_crystals(crystals, self.device))
 
     @torch.no_grad()
     def field(self, z: ArrayLike) -> Fields:

@@ -15,7 +15,7 @@ import nesf
 from nesf import weights
 from nesf.config import Config
 from nesf.crystal import Crystal, CrystalBatch, Failure
-from nesf.data.augmentation import Augmentation, Deformation, ElementPermutation, InTurn, OriginShift
+from nesf.data.augmentation import Augmentation, Deformation, Doubling, ElementPermutation, InTurn, OriginShift
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
@@ -89,7 +89,7 @@ def in_reach(domain: Domain, network: NetworkSettings) -> Domain:
     """
     if network.architecture == "perceptrons":
         return domain
-    return replace(domain, max_atoms=min(domain.max_atoms, network.anchors.tokens), setting="any")
+    return replace(domain, max_atoms=min(domain.max_atoms, network.anchors.anchors), setting="any")
 
 
 def check_free(folder: Path) -> None:
@@ -172,6 +172,8 @@ class Run:
         parts: list[Augmentation] = []
         if settings.permute_elements:
             parts.append(ElementPermutation(self.domain.vocabulary, settings.permute_elements))
+        if settings.double:
+            parts.append(Doubling(settings.double, self.domain.max_atoms))
         if settings.shift:
             parts.append(OriginShift(settings.shift))
         if settings.strain or settings.rattle:

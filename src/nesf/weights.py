@@ -32,6 +32,7 @@ class Card:
         data: name, SHA-256 and size of the training and validation data.
         training: epochs, minutes, hardware, command, versions.
         scores: what ``evaluate`` measured, by data set.
+        limits: what it is known to do badly, each as a sentence.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Card:
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As nested dictionaries, ready for JSON."""
@@ -53,6 +55,7 @@ class Card:
             "data": dict(self.data),
             "training": dict(self.training),
             "scores": dict(self.scores),
+            "limits": list(self.limits),
         }
 
     @classmethod
@@ -66,7 +69,8 @@ class Card:
             raise NesfError(f"the card lacks {', '.join(missing)}")
         config, domain = Config.from_dict(values["config"]), Domain.from_dict(values["domain"])
         extras = {key: values.get(key, {}) for key in ("data", "training", "scores")}
-        return cls(values["name"], values["preset"], config, domain, **extras)
+        limits = tuple(map(str, values.get("limits", ())))
+        return cls(values["name"], values["preset"], config, domain, **extras, limits=limits)
 
 
 def save(path: Path, model: Architecture, card: Card) -> None:

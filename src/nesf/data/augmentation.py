@@ -75,6 +75,35 @@ class Deformation:
         return replace(batch, cart=cart + rattle[batch.owner] * torch.randn(cart.shape, **draw), cells=cells)
 
 
+class Doubling:
+    """Double the cells of some batches along their shortest edge: the same crystals in cells of twice as many atoms.
+
+    Batches are changed as a whole, because one large crystal makes a batch of small ones as costly as large ones.
+
+    Args:
+        share: probability that a batch is changed.
+        most: no crystal of a changed batch may have more atoms than this.
+    """
+
+    def __init__(self, share: float, most: int) -> None:
+        self.share = share
+        self.most = most
+
+    def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
+        """The batch as it is, or in doubled cells."""
+        chosen = float(torch.rand(1, generator=generator, device=batch.device)) < self.share
+        if not chosen or 2 * int(batch.counts.max()) > self.most:
+            return batch
+        every = torch.arange(len(batch), device=batch.device)
+        shortest = batch.cells.norm(dim=2).argmin(1)
+        step = batch.cells[every, shortest]
+        cells = batch.cells.clone()
+        cells[every, shortest] = 2 * step
+        order = torch.cat((batch.owner, batch.owner)).argsort(stable=True)
+        cart = torch.cat((batch.cart, batch.cart + step[batch.owner]))[order]
+        return CrystalBatch(batch.numbers.repeat(2)[order], cart, 2 * batch.counts, cells)
+
+
 class OriginShift:
     """Move the origin of some crystals to a random place; atoms are folded into the cell again.
 

@@ -18,7 +18,7 @@ _MIDDLE, _SPREAD, _SHARPNESS = 0.5, 0.3, 2.0
 
 
 class AnchorDecoder(nn.Module):
-    """The tokens of z, read with knowledge of each other, become one anchor each; one more reads all of z.
+    """The tokens of z, read with knowledge of each other, become one anchor or more each; one more reads all of z.
 
     Args:
         latent: size of z.
@@ -28,13 +28,13 @@ class AnchorDecoder(nn.Module):
 
     def __init__(self, latent: int, settings: AnchorSettings, n_elements: int) -> None:
         super().__init__()
-        width, tokens = settings.width, settings.tokens
-        self.tokens = tokens
+        width = settings.width
+        self.tokens, self.per_token = settings.tokens, settings.anchors_per_token
         own, shared = token_widths(latent, settings)
         self.head = WIDTH + shared
         self.read = nn.Linear(own, width)
         self.read_all = nn.Linear(latent, width)
-        self.mark = nn.Parameter(torch.randn(tokens + 1, width) / 2)
+        self.mark = nn.Parameter(torch.randn(settings.anchors + 1, width) / 2)
         self.layers = nn.ModuleList(Exchange(width, settings.heads) for _ in range(settings.decoder_layers))
         self.norm = nn.LayerNorm(width)
         self.place = nn.Linear(width, 3)
@@ -44,10 +44,8 @@ class AnchorDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "n_crystals latent"]) -> tuple[Anchors, LatticeEstimate]:
         """The anchors and the lattice of each latent vector."""
         with torch.autocast(z.device.type, enabled=False):
-            tokens = torch.cat(
-                (self.read_all(z).unsqueeze(1), self.read(z[:, self.head :].unflatten(1, (self.tokens, -1)))), 1
-            )
-            members = tokens + self.mark
+            tokens = self.read(z[:, self.head :].unflatten(1, (self.tokens, -1))).repeat(1, self.per_token, 1)
+            members = torch.cat((self.read_all(z).unsqueeze(1), tokens), 1) + self.mark
         for layer in self.layers:
             members = layer(members)
         members = self.norm(members)

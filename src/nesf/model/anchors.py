@@ -1,6 +1,6 @@
 """Anchors: what a latent vector says about space, and the structure fields that follow from them in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Anchors:
 
     Attributes:
         frac: (n_crystals, tokens, 3) where they are, in fractional coordinates of the crystal's cell.
-        pull: (n_crystals, tokens) logits of how much of space is theirs; very negative where they stand for no atom.
+        pull: (n_crystals, tokens) logits of how much of space is theirs; negative where they stand for no atom.
         sharpness: (n_crystals, tokens) how steeply that falls with the squared distance, per square angstrom.
         logits: (n_crystals, tokens, classes) scores of the elements.
     """
@@ -123,7 +123,8 @@ class NearestAnchorField:
     """The limit of an ``AnchorField`` whose shares are all or nothing: each point belongs to the anchor of most share.
 
     It jumps where the true field does, between two atoms, so that no point stays in balance there, and leads to the
-    anchor itself in one step, however near other anchors are.
+    anchor itself in one step, however near other anchors are. Anchors of negative pull, which more likely than not
+    stand for no atom, are left out: in a wide gap even a weak pull would be the strongest.
 
     Args:
         field: the field whose limit this is.
@@ -131,7 +132,10 @@ class NearestAnchorField:
 
     def __init__(self, field: AnchorField) -> None:
         self.vocabulary, self.cells = field.vocabulary, field.cells
-        self._anchors = field.anchors
+        pull = field.anchors.pull
+        # Where all are negative, the best is as good as any.
+        stands = (pull >= 0) | (pull == pull.amax(1, keepdim=True))
+        self._anchors = replace(field.anchors, pull=torch.where(stands, pull, -torch.inf))
         self._cart = field.anchors.frac @ field.cells
 
     def displacement(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:

@@ -97,6 +97,10 @@ class Autoencoder(nn.Module):
         """The latent vector of each crystal."""
         return self.encoder(batch, self.vocabulary.class_of(batch.numbers))
 
+    def encode_closely(self, batch: CrystalBatch) -> Float[Tensor, "n_crystals latent"]:
+        """The same as ``encode``: this architecture knows its errors only from its fields."""
+        return self.encode(batch)
+
     def lattice(self, z: Float[Tensor, "n_crystals latent"]) -> LatticeEstimate:
         """What the lattice heads make of latent vectors."""
         angles = self.angle_head(z)

@@ -1,6 +1,8 @@
 """An autoencoder that copies: crystal -> tokens -> anchors -> fields."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nesf.crystal import CrystalBatch
 from nesf.elements import Vocabulary
@@ -28,7 +30,35 @@ class SetAutoencoder(nn.Module):
 
     def encode(self, batch: CrystalBatch) -> Float[Tensor, "n_crystals latent"]:
         """The latent vector of each crystal."""
-        return self.encoder(OrderedAtoms.of(batch, self.vocabulary.class_of(batch.numbers)), batch.cells)
+        return self.encoder(self._atoms(batch), batch.cells)
+
+    def encode_closely(self, batch: CrystalBatch) -> Float[Tensor, "n_crystals latent"]:
+        """The latent vectors of trained networks, corrected: of each crystal the one whose anchors lie nearest.
+
+        Where the anchors of atoms are off by some vectors, the crystal is encoded again with its atoms moved by the
+        opposite of these. The correction is small where the error varies slowly with the positions, and once or
+        twice it makes the error several times smaller.
+        """
+        true = self._atoms(batch)
+        count = min(true.exists.shape[1], self.settings.anchors.anchors)
+        exists = true.exists[:, :count]
+        atoms, best, closest = true, None, None
+        for _ in range(self.settings.anchors.corrections + 1):
+            z = self.encoder(atoms, batch.cells)
+            error = self.decoder(z)[0].frac[:, :count] - true.frac[:, :count]
+            distance = ((error @ batch.cells).norm(dim=2) * exists).sum(1) / exists.sum(1)
+            if best is None or closest is None:
+                best, closest = z, distance
+            else:
+                best = torch.where((distance < closest).unsqueeze(1), z, best)
+                closest = torch.minimum(distance, closest)
+            error = functional.pad(error * exists.unsqueeze(2), (0, 0, 0, true.exists.shape[1] - count))
+            atoms = atoms.moved(-error, batch.cells)
+        assert best is not None
+        return best
+
+    def _atoms(self, batch: CrystalBatch) -> OrderedAtoms:
+        return OrderedAtoms.of(batch, self.vocabulary.class_of(batch.numbers))
 
     def decode_field(self, z: Float[Tensor, "n_crystals latent"]) -> AnchorField:
         """The structure fields of latent vectors, which can be queried at any point."""

@@ -1,6 +1,6 @@
 """Crystal -> z: atoms that exchange what they know, written into tokens in an order of their own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,13 @@ class OrderedAtoms:
             exists,
         )
 
+    def moved(
+        self, steps: Float[Tensor, "n_crystals most 3"], cells: Float[Tensor, "n_crystals 3 3"]
+    ) -> "OrderedAtoms":
+        """The atoms in the same order after steps, given in fractional coordinates of the cells."""
+        frac = self.frac + steps
+        return replace(self, frac=frac, cart=frac @ cells)
+
 
 class SetEncoder(nn.Module):
     """Each atom, in the company of all others and the lattice, is written into one token of z, or several share them.
@@ -74,13 +81,13 @@ class SetEncoder(nn.Module):
     def __init__(self, latent: int, settings: AnchorSettings, n_elements: int) -> None:
         super().__init__()
         width = settings.width
-        self.tokens = settings.tokens
+        self.tokens, self.anchors = settings.tokens, settings.anchors
         self.element = nn.Embedding(n_elements, width)
         self.position = _two_layers(3 + 2 * 2 * 3 * OCTAVES, width)
         self.shape = _two_layers(6 + 2 * 6 * OCTAVES, width)
         self.place = nn.Embedding(PLACES, width) if settings.ordered else None
         self.layers = nn.ModuleList(Exchange(width, settings.heads) for _ in range(settings.encoder_layers))
-        self.empty = nn.Parameter(torch.randn(settings.tokens, width) / 2)
+        self.empty = nn.Parameter(torch.randn(settings.anchors, width) / 2)
         self.gather = Exchange(width, settings.heads, other=True)
         self.settle = Exchange(width, settings.heads)
         self.norm = nn.LayerNorm(width)
@@ -103,13 +110,20 @@ class SetEncoder(nn.Module):
         exists = functional.pad(atoms.exists, (1, 0), value=True)
         for layer in self.layers:
             members = layer(members, exists=exists)
-        tokens = self.empty.to(members.dtype).expand(len(cells), -1, -1)
+        writers = self.empty.to(members.dtype).expand(len(cells), -1, -1)
         if self.place is not None:
-            own = torch.where(atoms.exists.unsqueeze(2), members[:, 1:], 0.0)[:, : self.tokens]
-            tokens = tokens + functional.pad(own, (0, 0, 0, self.tokens - own.shape[1]))
-        tokens = self.settle(self.gather(tokens, members, exists))
+            own = torch.where(atoms.exists.unsqueeze(2), members[:, 1:], 0.0)[:, : self.anchors]
+            writers = writers + functional.pad(own, (0, 0, 0, self.anchors - own.shape[1]))
+        writers = self.settle(self.gather(writers, members, exists))
         with torch.autocast(cells.device.type, enabled=False):
-            learned = self.write(self.norm(tokens.float())).flatten(1)
+            written = self.write(self.norm(writers.float()))
+            if self.anchors > self.tokens:
+                # The first atoms have the tokens for themselves, until there are more.
+                there = functional.pad(atoms.exists, (0, self.anchors))[:, self.tokens : self.anchors]
+                first, others = written.split((self.tokens, self.anchors - self.tokens), 1)
+                others = (others * there.unsqueeze(2)).unflatten(1, (-1, self.tokens)).sum(1)
+                written = first + others
+            learned = written.flatten(1)
             if self.write_shared is not None:
                 learned = torch.cat((self.write_shared(self.norm(members[:, 0].float())), learned), 1)
             return torch.cat((encode_cell(lengths, angles_rad), functional.layer_norm(learned, learned.shape[1:])), 1)

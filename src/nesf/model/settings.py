@@ -11,28 +11,37 @@ class AnchorSettings:
     """The size of the architecture "anchors".
 
     Attributes:
-        tokens: parts of z, all of the same length; as many anchors make up the fields. What is left of z is for the
-            crystal as a whole.
+        tokens: parts of z, all of the same length. What is left of z is for the crystal as a whole.
+        anchors_per_token: how many anchors are read from each token. One atom has its token for itself; where there
+            are more atoms than tokens, some share one.
         width: features of each member of a set.
         heads: parts of the features that members exchange independently.
         encoder_layers: rounds of exchange between atoms.
         decoder_layers: rounds of exchange between tokens.
         ordered: whether atoms have an order, and each its own token; without it the network has to find its own way
             of telling atoms apart.
+        corrections: how often a trained network decodes what it has encoded, and encodes again with the error taken
+            off the input.
     """
 
     tokens: int = 32
+    anchors_per_token: int = 1
     width: int = 128
     heads: int = 4
     encoder_layers: int = 3
     decoder_layers: int = 3
     ordered: bool = True
+    corrections: int = 2
+
+    @property
+    def anchors(self) -> int:
+        """How many anchors make up the fields; a crystal can have as many atoms."""
+        return self.tokens * self.anchors_per_token
 
     def __post_init__(self) -> None:
-        if min(self.tokens, self.width, self.heads) < 1 or min(self.encoder_layers, self.decoder_layers) < 0:
-            raise NesfError(
-                f"Sizes of network.anchors must be at least 1, and numbers of layers at least 0, not {self}."
-            )
+        sizes = (self.tokens, self.anchors_per_token, self.width, self.heads)
+        if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers, self.corrections) < 0:
+            raise NesfError(f"Sizes of network.anchors must be at least 1, and other numbers at least 0, not {self}.")
         if self.width % self.heads != 0:
             raise NesfError(f"network.anchors.width, {self.width}, must be a multiple of heads, {self.heads}.")
 

@@ -64,6 +64,8 @@ class TrainingSettings:
         strain: greatest relative change of a, b and c, drawn anew each time a crystal is seen.
         rattle: standard deviation of random displacements of the atoms in each direction, angstrom.
         deform: share of the crystals that are strained, and of those that are rattled.
+        double: share of the batches whose cells are doubled along their shortest edge, as far as no crystal gets
+            more atoms than the model's domain has.
         shift: share of the crystals whose origin is moved to a random place.
         latent_noise: standard deviation of what is added to each number of z, so that nearby vectors mean nearby
             crystals.
@@ -86,6 +88,7 @@ class TrainingSettings:
     strain: float = 0.0
     rattle: float = 0.0
     deform: float = 1.0
+    double: float = 0.0
     shift: float = 0.0
     latent_noise: float = 0.0
     group: int = 1
@@ -108,6 +111,6 @@ class TrainingSettings:
         for name in ("latent_noise", "clip"):
             if not getattr(self, name) >= 0:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it must not be negative.")
-        for name in ("warmup", "permute_elements", "deform", "shift"):
+        for name in ("warmup", "permute_elements", "deform", "double", "shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
