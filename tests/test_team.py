@@ -20,7 +20,7 @@ SMALL = [
 ANCHORS = [
     *["--network.latent", "30", "--network.anchors.tokens", "8", "--network.anchors.width", "16"],
     *["--network.anchors.heads", "2", "--training.group", "2", "--training.latent-noise", "0.05"],
-    *["--training.learning-rate", "0.01", "--training.permute-elements", "0"],
+    *["--training.learning-rate", "0.03", "--training.permute-elements", "0"],
 ]
 
 
