@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 NESF = [sys.executable, "-m", "nesf"]
+TOKENS, ONE_ANCHOR = ("--network.anchors.tokens",), ("--network.anchors.anchors-per-token", "1")
 ROWS: dict[str, list[str]] = {
     "the preset": [],
     "preset fast: the paper's network, exchanged elements": ["--preset", "fast"],
@@ -23,8 +24,10 @@ ROWS: dict[str, list[str]] = {
     "no shift, strain or rattle": ["--training.shift", "0", "--training.strain", "0", "--training.rattle", "0"],
     "no noise on z": ["--training.latent-noise", "0"],
     "three times the noise on z": ["--training.latent-noise", "0.03"],
-    "40 tokens of 4": ["--network.anchors.tokens", "40"],
-    "37 tokens of 5": ["--network.anchors.tokens", "37"],
+    "31 tokens of 6, an anchor each": [*TOKENS, "31", *ONE_ANCHOR],
+    "37 tokens of 5, an anchor each": [*TOKENS, "37", *ONE_ANCHOR],
+    "40 tokens of 4, an anchor each": [*TOKENS, "40", *ONE_ANCHOR],
+    "no doubled cells": ["--training.double", "0"],
     "no exchange between atoms": ["--network.anchors.encoder-layers", "0"],
     "no exchange between tokens": ["--network.anchors.decoder-layers", "0"],
     "half as wide": ["--network.anchors.width", "64"],
