@@ -224,7 +224,7 @@ def test_what_is_objected_to_takes_no_id_from_the_others(tmp_path):
 
 
 def test_an_objection_is_asked_before_the_cell_is_converted_and_never_about_what_is_passed_over(tmp_path):
-    on_top = Crystal.from_frac("bad", [1, 1], [[0, 0, 0], [0, 0, 0.001]], 4 * np.eye(3))
+    on_top = Crystal.from_frac("bad", [1, 1], [[0, 0, 0], [0, 0, 0.5]], 4 * np.eye(3))
     write_table(tmp_path / "t.parquet", [perovskite(), rocksalt(), on_top])
     asked = []
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io import iter_table, read_latents, read_table, write_latents, write_table
-from nesf.io.output import whole_file
+from nesf.output import whole_file
 from nesf.testing import crystals, known_crystals, rocksalt
 
 CELL = (4 * np.eye(3)).tolist()

@@ -22,6 +22,9 @@ from nesf.io.table import crystals_in, geometry_columns, write_geometry
 from nesf.jobs import Job, chunks
 from nesf.testing import caesium_chloride, hexagonal, known_crystals, perovskite, rocksalt
 
+ENDED = (0, 3)
+"""Statuses of a command that has done its work; with 3, a file of the source could not be read."""
+
 CHUNK = 3
 WORKER = {"encode": "encode", "decode": "decode", "reconstruct": "reconstruct", "evaluate": "reconstruct"}
 """The method of the codec that each command spends its time in."""
@@ -63,12 +66,13 @@ def test_a_part_without_its_predecessor_does_not_count(tmp_path):
     assert Job(tmp_path, {}).done == 2
 
 
-def test_a_damaged_part_is_said_with_the_cure(tmp_path):
+def test_a_damaged_part_is_made_again_or_said_with_the_cure(tmp_path):
     job = Job(tmp_path, {})
     job.append(rows(2))
     next(tmp_path.glob("*.parquet")).write_bytes(b"")
-    with pytest.raises(NesfError, match="delete the folder"):
-        list(Job(tmp_path, {}).parts())
+    assert Job(tmp_path, {}).done == 0
+    with pytest.raises(NesfError, match="delete it and give the command again"):
+        list(job.parts())
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))
@@ -167,7 +171,7 @@ def command(name: str, source: Path, out: Path) -> list[str]:
     if name == "decode":
         z = source / "z.parquet"
         if not z.exists():
-            assert main(["encode", "lcs6a", str(source), "--out", str(z)]) == 0
+            assert main(["encode", "lcs6a", str(source), "--out", str(z)]) in ENDED
         return ["decode", "lcs6a", str(z), "--out", str(out / "found"), "--json", str(out / "said.json")]
     if name == "evaluate":
         return ["evaluate", "lcs6a", str(source), "--json", str(out / "said.json")]
@@ -200,7 +204,7 @@ def test_an_interrupted_command_goes_on_to_the_same_files(name, source, tmp_path
     with monkeypatch.context() as patched:
         words = command(name, source, whole)
         watched(patched, WORKER[name], None, calls)
-        assert main(words) == 0
+        assert main(words) in ENDED
     expected, resumed = sum(calls), []
     with monkeypatch.context() as patched:
         words = command(name, source, broken)
@@ -211,7 +215,7 @@ def test_an_interrupted_command_goes_on_to_the_same_files(name, source, tmp_path
     assert {path.parent.name[-5:] for path in made} == {"parts"}, "only parts may be there"
     with monkeypatch.context() as patched:
         watched(patched, WORKER[name], None, resumed)
-        assert main(words) == 0
+        assert main(words) in ENDED
     assert "continuing after 6 crystals" in capsys.readouterr().err
     assert sum(resumed) == expected, "nothing may be computed twice"
     assert max(calls) <= CHUNK
@@ -221,7 +225,7 @@ def test_an_interrupted_command_goes_on_to_the_same_files(name, source, tmp_path
 
 def test_every_entry_is_accounted_for(source, tmp_path):
     words = command("reconstruct", source, tmp_path / "out")
-    assert main(words) == 0
+    assert main(words) in ENDED
     said = json.loads((tmp_path / "out" / "said.json").read_text())
     assert [row["id"] for row in said["crystals"]] == [
         *("NaCl", "Mg", "CsCl", "SrTiO3", "NaCl-2", "NaCl-3"),
@@ -232,7 +236,7 @@ def test_every_entry_is_accounted_for(source, tmp_path):
     assert [line.split(",")[0] for line in left[1:]] == ["Mg", "b.cif", "Mg-2"]
     assert len(said["unreadable"]) == 1
     assert said["score"]["n"] == 12
-    assert main([*command("encode", source, tmp_path / "out")]) == 0
+    assert main([*command("encode", source, tmp_path / "out")]) in ENDED
     assert len(read_latents(tmp_path / "out" / "z.parquet").ids) == 10
     assert len((tmp_path / "out" / "z.left_out.csv").read_text().splitlines()) == 4
 
@@ -250,7 +254,7 @@ def test_what_belongs_to_another_job_is_dropped_with_a_remark(change, source, tm
     else:
         monkeypatch.setattr(Codec, "fingerprint", "another")
     capsys.readouterr()
-    assert main(words) == 0
+    assert main(words) in ENDED
     said = capsys.readouterr().err
     assert "it is dropped" in " ".join(said.split())
     assert "continuing" not in said
@@ -259,8 +263,8 @@ def test_what_belongs_to_another_job_is_dropped_with_a_remark(change, source, tm
 
 def test_a_table_alone_is_written_where_the_output_is_one(source, tmp_path):
     folder, out = tmp_path / "folder", tmp_path / "out"
-    assert main(["reconstruct", "lcs6a", str(source), "--out", str(folder), "--no-cifs"]) == 0
-    assert main(["reconstruct", "lcs6a", str(source), "--out", str(out / "found.parquet")]) == 0
+    assert main(["reconstruct", "lcs6a", str(source), "--out", str(folder), "--no-cifs"]) in ENDED
+    assert main(["reconstruct", "lcs6a", str(source), "--out", str(out / "found.parquet")]) in ENDED
     assert set(contents(out)) == {"found.parquet", "found.errors.csv", "found.left_out.csv"}
     assert set(contents(folder)) == {"crystals.parquet", "crystals.extxyz", "errors.csv", "left_out.csv"}
     assert (out / "found.parquet").read_bytes() == (folder / "crystals.parquet").read_bytes()
@@ -269,12 +273,12 @@ def test_a_table_alone_is_written_where_the_output_is_one(source, tmp_path):
 
 def test_a_list_of_what_is_left_out_does_not_outlive_its_reason(source, tmp_path):
     words = command("encode", source, tmp_path / "out")
-    assert main(words) == 0
+    assert main(words) in ENDED
     assert (tmp_path / "out" / "z.left_out.csv").exists()
     for path in source.iterdir():
         path.unlink()
     write_table(source / "a.parquet", [rocksalt()])
-    assert main(words) == 0
+    assert main(words) in ENDED
     assert not (tmp_path / "out" / "z.left_out.csv").exists()
 
 
@@ -293,7 +297,7 @@ def test_no_more_than_a_few_chunks_of_crystals_are_alive(name, tmp_path, monkeyp
         return np.zeros((len(items), self.latent), np.float32) if name == "encode" else items
 
     monkeypatch.setattr(Codec, name, lambda self, items, **_: counting(self, items))
-    assert main([name, "lcs6a", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "out.parquet")]) == 0
+    assert main([name, "lcs6a", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "out.parquet")]) in ENDED
     assert len(alive) == 10
     assert alive[9] <= alive[1]
 

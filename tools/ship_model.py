@@ -44,6 +44,7 @@ def main() -> None:
     weights.save(path, model, replace(card, scores=scores))
     if path.stat().st_size > LARGEST_BYTES:
         raise SystemExit(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are shipped.")
+    weights.write_sums(SHIPPED)
     print(path, path.stat().st_size, "bytes")
 
 

@@ -18,6 +18,7 @@ from nesf.decoding import estimate
 from nesf.errors import NesfError
 from nesf.io import symmetry
 from nesf.io.structures import Kind, from_any, kind_of, to_kind
+from nesf.memory import in_halves
 from nesf.model import Architecture, Fields
 from nesf.precision import computes_bfloat16
 
@@ -29,6 +30,7 @@ FARTHEST = 2.0
 # Crystals encoded, and handed to the estimation, together.
 AT_ONCE = {"cpu": 512, "cuda": 8192}
 _SHIPPED = "shipped"
+_NO_MEMORY = "There is not enough memory for it, even by itself; free some, or take a machine with more."
 
 
 def shipped_models() -> list[str]:
@@ -56,8 +58,10 @@ def load(model: str | Path = "lcs6a", device: torch.device | str = "cpu") -> "Co
         if str(model) not in shipped_models():
             names = ", ".join(shipped_models())
             raise NesfError(f"{model} is neither a run folder, a weights file nor a shipped model ({names}).")
-        with resources.as_file(resources.files("nesf").joinpath(_SHIPPED, f"{model}.safetensors")) as inside:
-            return Codec(*weights.load(inside)).to(device)
+        with resources.as_file(resources.files("nesf").joinpath(_SHIPPED)) as inside:
+            path = inside / f"{model}.safetensors"
+            weights.check_sum(path)
+            return Codec(*weights.load(path)).to(device)
     return Codec(*weights.load(path)).to(device)
 
 
@@ -120,9 +124,12 @@ class Codec:
         for crystal in crystals:
             if (reason := self.refusal(crystal)) is not None:
                 raise NesfError(f"The model {self.card.name} cannot take {crystal.id!r}: {reason}")
-        latents = [self._encode(part) for part in self._parts(crystals)]
-        z = torch.cat(latents).cpu().numpy() if latents else np.zeros((0, self.latent), np.float32)
+        rows = [row for part in self._parts(crystals) for row in in_halves(self._encoded, part, _unencoded)]
+        z = np.stack(rows) if rows else np.zeros((0, self.latent), np.float32)
         return z[0] if single else z
+
+    def _encoded(self, crystals: Sequence[Crystal]) -> list[NDArray[np.float32]]:
+        return list(self._encode(crystals).cpu().numpy())
 
     @torch.no_grad()
     def _encode(self, crystals: Sequence[Crystal]) -> Tensor:
@@ -161,8 +168,13 @@ class Codec:
         if len(names) != len(latents):
             raise NesfError(f"{len(latents)} latent vectors were given with {len(names)} ids.")
         found: list[Crystal | Failure] = []
+
+        def work(part: Sequence[int]) -> list[Crystal | Failure]:
+            begin, end = part[0], part[-1] + 1
+            return self._decode(latents[begin:end], names[begin:end], literal, symmetrize)
+
         for part in self._parts(range(len(names)), literal):
-            found += self._decode(latents[part[0] : part[-1] + 1], names[part[0] : part[-1] + 1], literal, symmetrize)
+            found += in_halves(work, part, lambda i: Failure(names[i], _NO_MEMORY))
             if progress is not None:
                 progress(len(part))
         structures = [one if isinstance(one, Failure) else to_kind(one, kind) for one in found]
@@ -201,8 +213,12 @@ class Codec:
         kinds = [kind_of(one) or "crystal" for one in given]
         crystals = [from_any(one) for one in given]
         found: list[Any] = []
+
+        def work(part: Sequence[Crystal]) -> list[Crystal | Failure]:
+            return self._reconstruct(part, literal, symmetrize)
+
         for part in self._parts(crystals, literal):
-            found += self._reconstruct(part, literal, symmetrize)
+            found += in_halves(work, part, lambda one: Failure(one.id, _NO_MEMORY))
             if progress is not None:
                 progress(len(part))
         result = [
@@ -236,3 +252,7 @@ class Codec:
         if not bool(values.isfinite().all()):
             raise NesfError("A latent vector holds a value that is not a finite number.")
         return values.reshape(-1, self.latent), values.ndim == 1
+
+
+def _unencoded(crystal: Crystal) -> NDArray[np.float32]:
+    raise NesfError(f"Crystal {crystal.id!r} cannot be encoded. {_NO_MEMORY}")

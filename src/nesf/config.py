@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -38,6 +38,10 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """As nested dictionaries, ready for JSON."""
         return dataclasses.asdict(self)
+
+    def parameters(self) -> dict[str, Any]:
+        """Each parameter by its whole name, such as ``training.batch``."""
+        return dict(_flat(self.to_dict()))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -137,6 +141,14 @@ PRESETS: dict[Preset, Config] = {
     "released": RELEASED,
     "universal": UNIVERSAL,
 }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _read(cls: type[T], values: Any, path: str) -> T:

@@ -15,6 +15,10 @@ from nesf.elements import MAX_NUMBER, formula
 from nesf.errors import NesfError
 from nesf.shapes import Float, Int
 
+SMALLEST_VOLUME = 1e-3
+"""Of a cell, cubic angstrom."""
+_FLAT = "has a cell without volume; the three lattice vectors must not lie in a plane"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -65,7 +69,7 @@ class Crystal:
             numbers = np.array(self.numbers, dtype=np.int64)
             cart = np.array(self.cart, dtype=np.float64)
             cell = np.array(self.cell, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise problem(f"has numbers, positions or a cell that are not regular arrays ({error})") from None
         if numbers.ndim != 1 or len(numbers) == 0:
             raise problem("has no atoms; at least one atomic number is needed")
@@ -81,8 +85,8 @@ class Crystal:
         (a_x, a_y, a_z), (b_x, b_y, b_z), (c_x, c_y, c_z) = cell.tolist()
         # By hand it takes a fifth of the time of a call, which counts where millions of crystals are read.
         volume = a_x * (b_y * c_z - b_z * c_y) + a_y * (b_z * c_x - b_x * c_z) + a_z * (b_x * c_y - b_y * c_x)
-        if abs(volume) < 1e-3:
-            raise problem("has a cell without volume; the three lattice vectors must not lie in a plane")
+        if abs(volume) < SMALLEST_VOLUME:
+            raise problem(_FLAT)
         if not lattice.is_standard(torch.from_numpy(cell)):
             raise problem("has a cell that is not in the standard frame (use Crystal.from_frac, which turns it)")
         for name, value in (("numbers", numbers), ("cart", cart), ("cell", cell)):
@@ -108,9 +112,12 @@ class Crystal:
             cell_t = torch.from_numpy(np.array(cell, dtype=np.float64)).reshape(3, 3)
             frac_t = torch.from_numpy(np.array(frac, dtype=np.float64)).reshape(-1, 3)
             numbers = np.asarray(numbers, dtype=np.int64)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise NesfError(f"Crystal {id!r} has coordinates or a cell of the wrong shape ({error}).") from None
-        if float(torch.linalg.det(cell_t)) < 0:
+        signed_volume = float(torch.linalg.det(cell_t))
+        if abs(signed_volume) < SMALLEST_VOLUME:
+            raise NesfError(f"Crystal {id!r} {_FLAT}.")
+        if signed_volume < 0:
             frac_t = -frac_t
         standard = lattice.standard_frame(cell_t)
         cart = lattice.frac_to_cart(lattice.fold(frac_t), standard)

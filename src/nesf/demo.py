@@ -12,6 +12,7 @@ from nesf.data.datasets import load_dataset
 from nesf.io import space_group
 from nesf.io.export import write_folder, write_rows
 from nesf.metrics import Score, per_crystal_table, score
+from nesf.output import whole_file
 
 PICTURE, TABLE = "structures.png", "errors.csv"
 
@@ -76,7 +77,8 @@ def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[in
     write_rows(rows, folder / TABLE)
     picture = folder / PICTURE
     figure = reconstructions([(true, one) for true, one in pairs if isinstance(one, Crystal)])
-    figure.savefig(picture, dpi=110)
+    with whole_file(picture) as path:
+        figure.savefig(path, format="png", dpi=110)
     return Demo(rows, refused, score(pairs), cifs, picture)
 
 

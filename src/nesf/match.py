@@ -21,6 +21,7 @@ from nesf.io.symmetry import space_group
 from nesf.metrics.assignment import assign
 from nesf.metrics.images import closest_approach
 from nesf.metrics.match_score import MatchScore, MatchTally, Verdict
+from nesf.workers import follow
 
 T = TypeVar("T")
 Pair = tuple[Crystal, Crystal | Failure]
@@ -127,7 +128,7 @@ class Judge:
     def _in_processes(self, pieces: Sequence[Sequence[Pair]]) -> Iterator[list[Verdict]]:
         if self._pool is None:
             # New interpreters, because a copy of this one would share the locks of PyTorch's threads.
-            self._pool = ProcessPoolExecutor(self._processes, get_context("spawn"), _leave_interrupts_to_the_parent)
+            self._pool = ProcessPoolExecutor(self._processes, get_context("spawn"), follow)
         packed = [[(_pack(true), _pack(found)) for true, found in piece] for piece in pieces]
         try:
             yield from self._pool.map(_judge_packed, packed, [self._tolerance] * len(packed))
@@ -225,10 +226,6 @@ def _quiet_children() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _judge_packed(piece: list[tuple[_Packed, _Packed | Failure]], tolerance: float) -> list[Verdict]:

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.lock import hold
-from nesf.memory import keep_freed_memory
+from nesf.memory import is_out_of_memory, keep_freed_memory
 from nesf.model import NetworkSettings, autoencoder
-from nesf.training import EpochReport, Trainer, checkpoint
+from nesf.output import whole_file, writing
+from nesf.training import EpochReport, Trainer, checkpoint, log
 from nesf.training.team import ALONE, Team, own_device
 
 Report = Callable[[EpochReport], None]
@@ -54,9 +56,8 @@ class Setup:
         values = {"preset": self.preset, "config": self.config.to_dict(), "data": self.data}
         if self.domain is not None:
             values["domain"] = self.domain.to_dict()
-        partial = folder / (SETUP + ".partial")
-        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / SETUP)
+        with whole_file(folder / SETUP) as target:
+            target.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Setup":
@@ -66,10 +67,37 @@ class Setup:
             values = json.loads(path.read_text(encoding="utf-8"))
             domain = Domain.from_dict(values["domain"]) if "domain" in values else None
             return cls(values["preset"], Config.from_dict(values["config"]), values["data"], domain)
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
             raise NesfError(
-                f"{folder} holds no run that can be resumed: {path.name} is unreadable ({error})."
+                f"{folder} holds no run that can be resumed: {path.name} is unreadable ({reason}); put a copy of it "
+                "back, or start anew with --out."
             ) from None
+
+    @property
+    def training(self) -> str:
+        """A hash of all that a training goes by: its checkpoint goes on under no other one.
+
+        How long it is to be and how atoms are found afterwards may change. What has its default does not count, so
+        that a parameter that is new to a later version changes nothing.
+        """
+        default, mine = Config().parameters(), self.config.parameters()
+        decisive = {key: value for key, value in mine.items() if value != default[key] and not _may_change(key)}
+        hashes = {part: data["sha256"] for part, data in self.data.items()}
+        domain = self.domain.to_dict() if self.domain is not None else None
+        return sha256(json.dumps([decisive, hashes, domain], sort_keys=True).encode()).hexdigest()
+
+    def difference(self, other: "Setup") -> str | None:
+        """The first setting in which another training differs that cannot be gone on with from this one."""
+        mine = self.config.parameters()
+        for key, value in other.config.parameters().items():
+            if mine[key] != value and not _may_change(key):
+                return f"{key} was {mine[key]} and is {value} now"
+        return None
+
+
+def _may_change(key: str) -> bool:
+    return key == "training.epochs" or key.startswith("estimation.")
 
 
 def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
@@ -94,7 +122,7 @@ def in_reach(domain: Domain, network: NetworkSettings) -> Domain:
 
 def check_free(folder: Path) -> None:
     """Raise ``NesfError`` if a folder holds a run already: a new one would overwrite it."""
-    if (folder / CHECKPOINT).exists():
+    if (folder / CHECKPOINT).exists() or (folder / MODEL).exists():
         raise NesfError(f"{folder} holds a run already; go on with it with --resume, or choose another --out.")
 
 
@@ -128,6 +156,8 @@ class Run:
         if len(train.crystals) < 2:
             raise NesfError(f"{train.name} holds one crystal; training needs at least two.")
         self._lock = hold(folder) if team.leads else None
+        if not resume and team.leads:
+            check_free(folder)  # once more, because another process may have been at work until now
         self.folder = folder
         self.setup = setup
         self.domain = in_reach(setup.domain or Domain.of(train.crystals), setup.config.network)
@@ -147,14 +177,34 @@ class Run:
             augmentation=self._augmentation(),
             team=team,
         )
-        if resume and (folder / CHECKPOINT).exists():
-            checkpoint.restore(folder / CHECKPOINT, self.trainer)
+        if (folder / CHECKPOINT).exists():
+            self._restore()
+        elif team.leads:
+            self._begin_anew()
         epochs = torch.tensor(float(self.trainer.epoch), device=device)
         if float(team.total(epochs)) != self.trainer.epoch * team.size:
             raise NesfError(f"The processes see different checkpoints in {folder}; it must be a folder that all share.")
         if team.leads:
-            self._trim_log()
+            log.trim(folder / LOG, self.trainer.epoch)
             setup.write(folder)
+
+    def _restore(self) -> None:
+        if difference := Setup.read(self.folder).difference(self.setup):
+            raise NesfError(
+                f"{self.folder} goes on with its own configuration ({difference}); leave out what differs from it, or "
+                "start anew with another --out."
+            )
+        checkpoint.restore(self.folder / CHECKPOINT, self.trainer, self.setup.training)
+
+    def _begin_anew(self) -> None:
+        """Remove the model of a run that was ended before its first checkpoint: this one may have other settings."""
+        model = self.folder / MODEL
+        if not model.exists():
+            return
+        if "epochs" in weights.load(model)[1].training:
+            raise NesfError(f"{self.folder} holds a model, but no checkpoint to go on from; choose another --out.")
+        with writing(model):
+            model.unlink()
 
     def _known(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
         known = []
@@ -190,6 +240,14 @@ class Run:
         try:
             self._train(report)
             return self._finish() if self.trainer.team.leads else None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = self.setup.config.training.batch
+            raise NesfError(
+                f"There is not enough memory to train with batches of {batch} crystals; train anew with "
+                f"--training.batch {max(1, batch // 2)}, or with fewer queries for each (--sampling)."
+            ) from None
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -203,10 +261,11 @@ class Run:
             done = epoch.epoch == self.setup.config.training.epochs
             if epoch.improved or (last and done):
                 self._save_model(epoch)
+            due = done or epoch.improved or time.monotonic() - saved >= SAVE_EVERY_SECONDS
             # The log first: what it has beyond the checkpoint is dropped when the run goes on.
-            self._log(epoch)
-            if done or epoch.improved or time.monotonic() - saved >= SAVE_EVERY_SECONDS:
-                checkpoint.save(self.folder / CHECKPOINT, self.trainer)
+            log.add(self.folder / LOG, epoch, lasting=due)
+            if due:
+                checkpoint.save(self.folder / CHECKPOINT, self.trainer, self.setup.training)
                 saved = time.monotonic()
             report(epoch)
 
@@ -228,18 +287,6 @@ class Run:
         card = replace(card, training={**card.training, "epochs": self.trainer.epoch, "minutes": minutes})
         weights.save(self.folder / MODEL, model, card)
         return card
-
-    def _trim_log(self) -> None:
-        """Drop the lines of epochs that the checkpoint does not hold: they will be trained again."""
-        path = self.folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= self.trainer.epoch]
-        if len(kept) < len(lines):
-            path.write_text("".join(kept), encoding="utf-8")
-
-    def _log(self, epoch: EpochReport) -> None:
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(vars(epoch)) + "\n")
 
 
 def hardware(device: torch.device) -> str:

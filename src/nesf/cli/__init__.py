@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from nesf.cli import completeness
+from nesf.cli.ending import give_closed_streams, silence, stoppable
 from nesf.errors import NesfError
 
 COMMANDS = {
@@ -54,11 +56,19 @@ COMMANDS = {
     "study report": ("nesf.cli.studies.report:report", "all studies on one self-contained page"),
 }
 """Each command's function and its line of help."""
+DEBUG = "--debug"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; bad input ends with one sentence and status 1, wrong usage with status 2."""
+    """Run one command.
+
+    Bad input ends with one sentence and status 1, wrong usage with status 2, a fault of nesf itself with status 70;
+    status 3 says that the work is done, but without entries that could not be read. With ``--debug`` anywhere among
+    the arguments the traceback is shown, too.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in words
+    words = [word for word in words if word != DEBUG]
     if words in (["--version"], ["-V"]):
         from nesf import __version__
 
@@ -67,15 +77,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
         return _overview(words)
-    try:
-        _function(COMMANDS[name][0])(words[len(name.split()) :])
-    except NesfError as error:
-        return _failed(str(error), 1)
-    except OSError as error:
-        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", 1)
-    except KeyboardInterrupt as interruption:
-        return _failed(str(interruption) or "Interrupted.", 130)
-    return 0
+    give_closed_streams()
+    completeness.begin()
+    with stoppable() as stop:
+        try:
+            _function(COMMANDS[name][0])(words[len(name.split()) :])
+            sys.stdout.flush()
+        except NesfError as error:
+            return _failed(" ".join(str(error).split()), 1, error if debug else None)
+        except BrokenPipeError:
+            silence(sys.stdout)
+            return 128 + 13  # as of a program that SIGPIPE ends
+        except OSError as error:
+            silence(sys.stdout)  # it may be the one that takes no more
+            return _failed(f"{error.filename or 'The output'}: {error.strerror or error}.", 1, error if debug else None)
+        except KeyboardInterrupt as interruption:
+            return _failed(str(interruption) or "Interrupted.", stop.status)
+        except Exception as error:  # a fault of ours: users get a sentence of it, too
+            text = " ".join(str(error).split())[:300].rstrip(".")
+            cure = f"run the command with {DEBUG} to see where, and report it"
+            return _failed(f"Unexpected {type(error).__name__}: {text}; {cure}.", 70, error if debug else None)
+    return completeness.status()
 
 
 def _function(home: str) -> Callable[[Sequence[str]], None]:
@@ -96,9 +118,23 @@ def _overview(words: list[str]) -> int:
     print("Neural structure fields: any crystal to 192 numbers and back.\n")
     for name, text in shown.items():
         print(f"  {name:<{width}}  {text}")
+    print(f"\n  {DEBUG:<{width}}  beside any command: show the traceback of an error")
     return 0
 
 
-def _failed(sentence: str, status: int) -> int:
+def _failed(sentence: str, status: int, shown: Exception | None = None) -> int:
+    if shown is not None:
+        _show_traceback(shown)
     print(f"nesf: {sentence}", file=sys.stderr)
     return status
+
+
+def _show_traceback(error: BaseException) -> None:
+    """The whole chain, also what was replaced by a sentence for users."""
+    import traceback
+
+    link: BaseException | None = error
+    while link is not None:
+        link.__suppress_context__ = False
+        link = link.__context__
+    traceback.print_exception(error)

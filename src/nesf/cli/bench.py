@@ -9,7 +9,7 @@ from nesf.bench import page
 from nesf.cli.console import notes, parse, progress, results, table, write_json
 from nesf.crystal import Crystal
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
+from nesf.output import whole_file
 
 
 def bench(arguments: Sequence[str]) -> None:

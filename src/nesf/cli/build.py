@@ -9,6 +9,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from nesf.cli.console import notes, parse, progress, results, table, write_json
 from nesf.crystal import Failure
+from nesf.lock import alone
 
 
 def build(arguments: Sequence[str]) -> None:
@@ -60,7 +61,7 @@ def _build(
     """
     from nesf.data.building import Recipe, from_materials_project, from_tables
     from nesf.data.building import build as build_set
-    from nesf.data.built_files import check_outputs, write_built
+    from nesf.data.built_files import check_outputs, files_of, write_built
     from nesf.data.id_lists import read_id_lists
     from nesf.data.rules import rule_named
     from nesf.data.selection import checked_seed
@@ -69,9 +70,11 @@ def _build(
     check_outputs(rule, out, from_, overwrite)
     lists = None if ids is None else read_id_lists(ids)
     recipe = Recipe(rule, elements or ("frequent" if lists is None else "all"), cell, lists, split, checked_seed(seed))
-    gathered = from_tables(from_, progress) if from_ else from_materials_project(recipe, progress)
-    built = build_set(gathered, recipe, processes, progress)
-    account = write_built(built, out)
+    with alone(files_of(rule, out)["account"]):
+        check_outputs(rule, out, from_, overwrite)  # once more, because another process may have been at work until now
+        gathered = from_tables(from_, progress) if from_ else from_materials_project(recipe, progress)
+        built = build_set(gathered, recipe, processes, progress)
+        account = write_built(built, out)
     if json is not None:
         write_json(account, json)
     if json is None or str(json) != "-":

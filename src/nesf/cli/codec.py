@@ -25,6 +25,7 @@ from nesf.io.table import write_geometry
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.jobs import Job, chunks
 from nesf.metrics import COLUMNS
+from nesf.output import check_file, settle
 from nesf.precision import best_device
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
@@ -63,10 +64,11 @@ def _encode(
         cell: convert the crystals to this cell first; the shipped model wants conventional standard cells.
         json: write what was encoded and left out to this file (- for the standard output).
     """
+    check_file(out)
     codec = load(model, best_device())
     refuse_to_replace(out, inputs if out.suffix else ())
     source = _source(inputs, cell)
-    with begin(work_beside(out), "encode", codec, source.stamp()) as job:
+    with begin(work_beside(out), "encode", codec, source.stamp, out) as job:
         others = OtherCells(codec, cell)
 
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, None]:
@@ -75,7 +77,7 @@ def _encode(
             return others.beside(rows, chunk), None
 
         entries = source.entries(job.done, streams.ids(job))
-        run(job, "encoding", source.expected, chunks(entries, chunk_size(codec)), work)
+        run(job, "encoding", source.expected, chunks(entries, chunk_size(codec)), work, source.stamp)
         account(job, out.with_suffix(".left_out.csv"))
         _note_remarks(job)
         _note_refused(codec, job, cell)
@@ -123,7 +125,11 @@ def _decode(
     _check_origin(codec, given)
     to = Destination.of(out)
     style = {"cifs": cifs and to.extxyz is not None, "symmetrize": symmetrize}
-    with begin(to.work, "decode", codec, stamp_of([latents]), literal=literal, **style) as job:
+
+    def stamp() -> str:
+        return stamp_of([latents])
+
+    with begin(to.work, "decode", codec, stamp, to.table, literal=literal, **style) as job:
 
         def work(chunk: tuple[list[str], Any], done: Done) -> tuple[pa.Table, None]:
             ids, z = chunk
@@ -132,7 +138,7 @@ def _decode(
                 _write_cifs(found, out, symmetrize)
             return streams.decoded(found), None
 
-        run(job, "decoding", given.n, given.batches(chunk_size(codec, literal), job.done), work)
+        run(job, "decoding", given.n, given.batches(chunk_size(codec, literal), job.done), work, stamp)
         count = _write_crystals(job, to)
         write_left_out(streams.left_out(job), to.left_out)
         note_failures(streams.left_out(job), "crystals were not found")
@@ -176,7 +182,7 @@ def _reconstruct(
     source = _source(inputs, cell)
     to = Destination.of(out)
     style = {"cifs": cifs and to.extxyz is not None, "symmetrize": symmetrize}
-    with begin(to.work, "reconstruct", codec, source.stamp(), literal=literal, **style) as job:
+    with begin(to.work, "reconstruct", codec, source.stamp, to.table, literal=literal, **style) as job:
         others = OtherCells(codec, cell)
 
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, dict[str, Any]]:
@@ -185,8 +191,8 @@ def _reconstruct(
                 _write_cifs(found, out, symmetrize)
             return others.beside(rows, chunk), tally.to_dict()
 
-        entries = source.entries(job.done, streams.ids(job))
-        run(job, "reconstructing", source.expected, chunks(entries, chunk_size(codec, literal)), work)
+        pieces = chunks(source.entries(job.done, streams.ids(job)), chunk_size(codec, literal))
+        run(job, "reconstructing", source.expected, pieces, work, source.stamp)
         account(job, to.left_out)
         _note_remarks(job)
         count = _write_crystals(job, to)
@@ -221,6 +227,7 @@ def show_errors(rows: Iterable[dict[str, Any]], where: Path, most: int = 60) -> 
 def _write_cifs(found: Iterable[streams.Entry], folder: Path, symmetrize: float | None) -> None:
     """CIFs in the space group that the crystals were projected onto; where they were not, in that found by default."""
     write_cifs(found, folder, tolerance=symmetrize or WRITING_TOLERANCE_ANGSTROM, symmetrize=symmetrize != 0)
+    settle()  # before the part that says that they are there
 
 
 def _write_crystals(job: Job, to: Destination) -> int:

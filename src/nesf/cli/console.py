@@ -15,17 +15,29 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nesf.cli.completeness import note_unread
+from nesf.cli.ending import silence
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
 from nesf.metrics import COLUMNS
+from nesf.output import sweep, whole_file
 
 T = TypeVar("T")
 
+
+class _Patient(Console):
+    """A console that goes on without a word where nobody reads it any more: the work is to end well all the same."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich where the reader of a pipe is gone."""
+        self.quiet = True
+        silence(sys.stderr if self.stderr else sys.stdout)
+
+
 # Progress and remarks go to the standard error, results to the standard output.
-notes = Console(stderr=True, highlight=False)
+notes = _Patient(stderr=True, highlight=False)
 # Into a file or pipe, tables are not squeezed to the 80 columns of an unknown terminal.
-results = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+results = _Patient(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def parse(function: Callable[..., T], name: str, arguments: Sequence[str]) -> T:
@@ -67,6 +79,7 @@ def crystals_of(entries: Sequence[Crystal | Failure]) -> tuple[list[Crystal], li
         reason = f": {failures[0].id}: {failures[0].reason}" if failures else "."
         raise NesfError(f"No crystal could be read{reason}")
     note_failures(failures, "entries could not be read")
+    note_unread(len(failures))
     return crystals, failures
 
 
@@ -74,8 +87,13 @@ def write_json(values: Any, target: Path) -> None:
     """Write JSON to a file, or to the standard output where the file is called ``-``."""
     text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
     if str(target) == "-":
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            silence(sys.stdout)
         return
+    sweep(target.parent)
     with whole_file(target) as path:
         path.write_text(text, encoding="utf-8")
 

@@ -8,13 +8,16 @@ from typing import Annotated, TypeVar
 import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
+from nesf.cli.completeness import note_unread
 from nesf.cli.console import crystals_of, notes, parse, progress, results, show, table, write_json
 from nesf.crystal import Crystal, Failure
 from nesf.elements import symbol
 from nesf.errors import NesfError
 from nesf.io import Cell, find, write_table
-from nesf.io.export import refuse_to_replace
+from nesf.io.export import refuse_to_replace, write_left_out
 from nesf.io.files import LeftOut
+from nesf.lock import alone
+from nesf.output import check_file
 
 TESTS = "in_test_of"
 """The column of a table that names, separated by commas, the test sets that hold the same id."""
@@ -46,8 +49,8 @@ def _import(
     """Read crystals from files or folders and write them to one Parquet table.
 
     Readable are CIF, POSCAR, extended XYZ, pymatgen JSON, Parquet tables, CDVAE csv and the released
-    pickle folders. What cannot be read is listed and left out. Of crystals with the same id, the later ones
-    get a suffix.
+    pickle folders. What cannot be read is listed with the reason, also in OUT.left_out.csv, and left out (status 3). Of
+    crystals with the same id, the later ones get a suffix.
 
     Args:
         sources: files or folders, read in this order.
@@ -67,23 +70,31 @@ def _import(
     refuse_to_replace(out, files)
     source = find(sources, cell)
     withheld = _Withheld(files, _flat("held-out", held_out))
+    check_file(out)
     entries: list[Crystal | Failure] = []
-    with progress("reading", source.expected) as done:
-        for entry in source.entries(objection=withheld.objection):
-            entries.append(entry)
-            done(1)
-    withheld.check_names()
-    counts = withheld.counts(entries)
-    crystals = _readable(entries)
-    write_table(out, crystals)
+    with alone(out):
+        with progress("reading", source.expected) as done:
+            for entry in source.entries(objection=withheld.objection):
+                entries.append(entry)
+                done(1)
+        withheld.check_names()
+        counts = withheld.counts(entries)
+        crystals = _readable(entries)
+        write_table(out, crystals)
+        left_out = [Failure(entry.id, entry.reason) for entry in entries if isinstance(entry, Failure)]
+        write_left_out(left_out, out.with_suffix(".left_out.csv"))
     for reason, count in counts.items():
         notes.print(f"{count:7d} left out: {reason}", markup=False)
     converted = sum("cell_conversion" in crystal.properties for crystal in crystals)
     remark = f", {converted} of them converted to the {cell} standard cell" if converted else ""
-    left_out = [{"id": entry.id, "reason": entry.reason} for entry in entries if isinstance(entry, Failure)]
     notes.print(f"{len(crystals)} crystals{remark} written to {out}; {len(left_out)} entries left out.", markup=False)
     if json is not None:
-        values = {"crystals": len(crystals), "converted": converted, "withheld": counts, "left_out": left_out}
+        values = {
+            "crystals": len(crystals),
+            "converted": converted,
+            "withheld": counts,
+            "left_out": [vars(one) for one in left_out],
+        }
         write_json({**values, "out": str(out)}, json)
 
 
@@ -157,6 +168,7 @@ def _info(data: Positional[str], /, model: str = "lcs6a", json: Path | None = No
     from nesf.data.datasets import load_dataset
 
     found = load_dataset(data)
+    note_unread(len(found.failures))
     codec = load(model)
     reasons = [(c, codec.refusal(c)) for c in found.crystals]
     left_out = [Failure(c.id, reason) for c, reason in reasons if reason is not None]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nesf.cli.console import parse, progress, results, score_rows, show, table, write_json
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
+from nesf.lock import alone
 from nesf.metrics import COLUMNS
 
 
@@ -29,7 +30,7 @@ def _demo(
     """
     from nesf import codec, demo
 
-    with progress("reconstructing", 0) as done:
+    with alone(out / demo.TABLE), progress("reconstructing", 0) as done:
         found = demo.demo(codec.load(model), out, tolerance=tolerance, progress=done)
     values, summary = found.score.to_dict(), found.summary()
     if json is not None:

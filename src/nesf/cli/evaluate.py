@@ -20,6 +20,7 @@ from nesf.io.export import work_beside
 from nesf.jobs import chunks
 from nesf.match import FOUND_TOLERANCE_ANGSTROM, Judge, total
 from nesf.metrics import COLUMNS, named, published
+from nesf.output import check_file
 from nesf.precision import best_device
 from nesf.streams import Entry
 
@@ -62,14 +63,21 @@ def _evaluate(
     options = {"match": judge.settings} if judge else {}
     loaded = codec.load(model, best_device())
     stream = open_dataset(data)
+    if json is not None:
+        check_file(json)
+    out = json if json is not None and _lasting(json) else None
+
+    def stamp() -> str:
+        return open_dataset(data).sha256
+
     with (
-        _folder(json) as folder,
+        _folder(out) as folder,
         judge or nullcontext(),
-        begin(folder, "evaluate", loaded, stream.sha256, literal=literal, **options) as job,
+        begin(folder, "evaluate", loaded, stamp, out, literal=literal, **options) as job,
     ):
-        entries = stream.entries(job.done, streams.ids(job))
+        pieces = chunks(stream.entries(job.done, streams.ids(job)), chunk_size(loaded, literal))
         task = "reconstructing and matching" if judge else "reconstructing"
-        run(job, task, stream.expected, chunks(entries, chunk_size(loaded, literal)), _work(loaded, literal, judge))
+        run(job, task, stream.expected, pieces, _work(loaded, literal, judge), stamp)
         account(job, None)
         result = streams.total(job)
         matched = total(note["match"] for note in job.notes()) if judge else None
@@ -103,11 +111,16 @@ def _work(model: Codec, literal: bool, judge: Judge | None) -> Work[list[Entry]]
     return work
 
 
+def _lasting(json: Path) -> bool:
+    """Whether the output is a file; the standard output, and pipes and devices, keep nothing."""
+    return str(json) != "-" and (json.is_file() or not json.exists())
+
+
 @contextmanager
-def _folder(json: Path | None) -> Iterator[Path]:
+def _folder(out: Path | None) -> Iterator[Path]:
     """The working folder: beside the output, or, where there is none to go on to, a temporary one."""
-    if json is not None and str(json) != "-":
-        yield work_beside(json)
+    if out is not None:
+        yield work_beside(out)
     else:
         with TemporaryDirectory() as folder:
             try:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from nesf import __version__, jobs, streams
+from nesf.cli.completeness import note_unread
 from nesf.cli.console import note_failures, notes, progress
 from nesf.codec import Codec
 from nesf.errors import NesfError
 from nesf.io.export import write_left_out
 from nesf.jobs import Job
+from nesf.lock import alone
 from nesf.memory import keep_freed_memory
 
 T = TypeVar("T")
@@ -26,7 +28,9 @@ LITERAL_CHUNK = 16
 
 
 @contextmanager
-def begin(folder: Path, command: str, codec: Codec, stamp: str, **options: Any) -> Iterator[Job]:
+def begin(
+    folder: Path, command: str, codec: Codec, stamp: Callable[[], str], out: Path | None = None, **options: Any
+) -> Iterator[Job]:
     """A job of a command, new or taken up; its working folder is removed when the block ends well.
 
     Args:
@@ -34,24 +38,37 @@ def begin(folder: Path, command: str, codec: Codec, stamp: str, **options: Any) 
         command: its name.
         codec: the model.
         stamp: what tells the input from another one.
+        out: the file written to, which other processes are kept from; None where nobody else can know it.
         options: whatever else the results depend on.
+
+    Raises:
+        NesfError: where another process writes to the output.
     """
     keep_freed_memory()
+    with alone(out) if out is not None else nullcontext():
+        job = Job(folder, _manifest(command, codec, stamp(), options))
+        if job.dropped:
+            notes.print(
+                "What an interrupted command left here belongs to another model, input or option; it is dropped."
+            )
+        if job.damaged:
+            notes.print(f"{job.damaged} For now it is made again.", markup=False)
+        if job.done:
+            notes.print(f"continuing after {job.done} crystals", markup=False)
+        try:
+            yield job
+            job.finish()
+        except KeyboardInterrupt:
+            kept = f"goes on after {job.done} crystals" if job.done else "starts again, as none were finished yet"
+            raise KeyboardInterrupt(f"Interrupted; the same command {kept}.") from None
+
+
+def _manifest(command: str, codec: Codec, stamp: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parts of a job are results of."""
     card = codec.card.to_dict()
-    model = [codec.fingerprint, card["config"], card["domain"]]
+    model = [codec.fingerprint, card["config"], card["domain"], codec.device.type]
     digest = sha256(json.dumps([model, options], sort_keys=True, default=str).encode()).hexdigest()
-    manifest = {"command": command, "model": codec.card.name, "input": stamp, "hash": digest, "nesf": __version__}
-    job = Job(folder, manifest)
-    if job.dropped:
-        notes.print("What an interrupted command left here belongs to another model, input or option; it is dropped.")
-    if job.done:
-        notes.print(f"continuing after {job.done} crystals", markup=False)
-    try:
-        yield job
-        job.finish()
-    except KeyboardInterrupt:
-        kept = f"goes on after {job.done} crystals" if job.done else "starts again, as none were finished yet"
-        raise KeyboardInterrupt(f"Interrupted; the same command {kept}.") from None
+    return {"command": command, "model": codec.card.name, "input": stamp, "hash": digest, "nesf": __version__}
 
 
 def chunk_size(codec: Codec, literal: bool = False) -> int:
@@ -61,11 +78,17 @@ def chunk_size(codec: Codec, literal: bool = False) -> int:
     return jobs.CHUNK if codec.device.type == "cpu" else max(jobs.CHUNK, codec.at_once)
 
 
-def run(job: Job, task: str, total: int | None, chunks: Iterable[T], work: Work[T]) -> None:
-    """Work through the chunks that a job has not done yet, and keep the results of each."""
+def run(job: Job, task: str, total: int | None, chunks: Iterable[T], work: Work[T], stamp: Callable[[], str]) -> None:
+    """Work through the chunks that a job has not done yet, and keep the results of each.
+
+    Raises:
+        NesfError: where the stamp of the input is not that which the job began with.
+    """
     with progress(task, total, job.done) as done:
         for chunk in chunks:
             job.append(*work(chunk, done))
+    if stamp() != job.manifest["input"]:
+        raise NesfError("The input was changed while it was read, so nothing is written; give the command again.")
 
 
 def account(job: Job, path: Path | None) -> None:
@@ -81,5 +104,6 @@ def account(job: Job, path: Path | None) -> None:
             f"No crystal could be read: {first.id}: {first.reason}" if first else "No crystal could be read."
         )
     note_failures(streams.left_out(job, read=False), "entries could not be read")
+    note_unread(sum(1 for _ in streams.left_out(job, read=False)))
     if path is not None:
         write_left_out(streams.left_out(job), path)

@@ -84,7 +84,10 @@ def _train_together(
     domain = earlier.domain if earlier is not None else None
     setup = Setup(preset, config, describe(training, validation), domain)
     if earlier is not None and earlier.data != setup.data:
-        raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}).")
+        raise NesfError(
+            f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}); give the same DATA "
+            "and --val."
+        )
     if earlier is not None and earlier.preset != preset:
         raise NesfError(f"{folder} was started with preset {earlier.preset}; leave --preset out to go on with it.")
     run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)

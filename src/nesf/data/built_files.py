@@ -13,9 +13,9 @@ from nesf.data.selection import FREQUENT_SHARE_PERCENT, PARTS
 from nesf.elements import symbol
 from nesf.errors import NesfError
 from nesf.io.export import refuse_to_replace, write_left_out
-from nesf.io.output import whole_file
 from nesf.io.structures import CONVERSION_SYMPREC_ANGSTROM
 from nesf.io.table import write_table
+from nesf.output import whole_file
 
 
 def files_of(rule: Rule, folder: Path) -> dict[str, Path]:

@@ -1,7 +1,6 @@
 """Many crystals in another cell, over several processes: the search for symmetry takes 5 to 30 ms a crystal."""
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +11,7 @@ from typing import Any
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io.structures import Cell, convert
+from nesf.workers import follow
 
 CHUNK = 64
 """Crystals that are handed to a process at once."""
@@ -70,7 +70,7 @@ def _spglib_silent() -> Iterator[None]:
 def _in_processes(chunks: Sequence[Sequence[Crystal]], cell: Cell, processes: int) -> Iterator[list[Crystal | Failure]]:
     packed = [[_pack(crystal) for crystal in chunk] for chunk in chunks]
     # New interpreters, because a copy of this one would share the locks of PyTorch's threads.
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=follow)
     try:
         for found in pool.map(_convert_packed, packed, [cell] * len(packed)):
             yield [one if isinstance(one, Failure) else Crystal(*one) for one in found]
@@ -80,10 +80,6 @@ def _in_processes(chunks: Sequence[Sequence[Crystal]], cell: Cell, processes: in
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _convert_packed(chunk: list[_Packed], cell: Cell) -> list[_Packed | Failure]:

@@ -3,6 +3,27 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from nesf.errors import NesfError
+
+_ANY = float("inf")
+_LIMITS = {
+    "margin": (0, 100),
+    "interval": (0.02, 100),
+    "iterations": (1, 10_000),
+    "converged": (0, _ANY),
+    "merge": (0, _ANY),
+    "draft_above": (0, _ANY),
+    "coarse": (0, _ANY),
+    "score_threshold": (0, 100),
+    "radius": (0, 100),
+    "min_particles": (0, _ANY),
+    "species_interval": (0.01, 100),
+    "species_width": (0, 10),
+    "max_extent": (0, 10_000),
+    "min_extent": (0, 10_000),
+}
+"""What is between these ends inclusive has a meaning; what is not would never end or divide by nothing."""
+
 
 @dataclass(frozen=True)
 class EstimationSettings:
@@ -49,3 +70,11 @@ class EstimationSettings:
     quick_votes: bool = False
     max_extent: float = 60.0
     min_extent: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:  # nor is NaN
+                raise NesfError(f"estimation.{name} is {value}; it must be from {least} to {most}.")
+        if self.species_width > 50 * self.species_interval:
+            raise NesfError("estimation.species_width must be at most 50 times estimation.species_interval.")

@@ -8,6 +8,8 @@ from nesf.errors import NesfError
 from nesf.fields.grids import Box, cell_box, grid_steps
 from nesf.shapes import Bool, Float, Int
 
+_MOST_STEPS = 1 << 20
+
 
 def start_boxes(
     cells: Float[Tensor, "n_crystals 3 3"], settings: EstimationSettings, box: Box | None
@@ -46,7 +48,8 @@ class StartGrids:
     def __init__(self, cells: Float[Tensor, "n_crystals 3 3"], settings: EstimationSettings, box: Box | None) -> None:
         self._lower, upper = start_boxes(cells, settings, box)
         self._interval = settings.interval
-        self._steps = grid_steps(self._lower, upper, settings.interval)
+        # A box without end has no grid, but must be told from others.
+        self._steps = grid_steps(self._lower, upper, settings.interval).clamp(1, _MOST_STEPS)
         self.counts: Int[Tensor, " n_crystals"] = self._steps.prod(1)
 
     def points(self, chosen: Int[Tensor, " chosen"]) -> tuple[Float[Tensor, "n 3"], Int[Tensor, " n"]]:

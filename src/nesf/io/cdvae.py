@@ -8,7 +8,8 @@ from typing import Any
 
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io.cif import crystal_from_cif
+from nesf.io.cif_reading import crystal_from_cif
+from nesf.io.limits import LARGEST_COLLECTION_BYTES, check_size
 
 LONGEST_FIELD = 2**24
 
@@ -35,6 +36,7 @@ def read_cdvae(path: str | Path) -> Iterator[Crystal | Failure]:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
+    check_size(path, LARGEST_COLLECTION_BYTES)
     before = csv.field_size_limit(LONGEST_FIELD)  # a CIF in a field is often longer than the usual limit
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -1,52 +1,17 @@
-"""CIF: blocks of text in, crystals out, and back."""
+"""A crystal as the text of a CIF, projected onto its space group or with all atoms as they are."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nesf.crystal import Crystal, Failure
+from nesf.crystal import Crystal
 from nesf.elements import symbol
-from nesf.errors import NesfError
 from nesf.io.standard_cell import StandardCell, standard_cell
-from nesf.io.structures import from_pymatgen, one_line, quiet
 from nesf.io.symmetry import space_group
-
-_ID_TAG = re.compile(r'^_nesf_material_id\s+("(?:[^"\\]|\\.)*")', re.MULTILINE)
-_BLOCK = re.compile(r"^(?=data_)", re.MULTILINE | re.IGNORECASE)
-
-
-def read_cif(path: Path) -> Iterator[Crystal | Failure]:
-    """The crystals of a CIF, one for each block that has atoms.
-
-    The id is the tag ``_nesf_material_id`` where there is one. Else it is the file's stem; with several
-    blocks their names, or where these are not distinct the stem with the block's number.
-    """
-    text = path.read_text(encoding="utf-8", errors="replace")
-    blocks = [block for block in _BLOCK.split(text) if re.match(r"data_", block, re.I) and "_atom_site_" in block]
-    if not blocks:
-        raise NesfError(f"File {path} has no data block with atoms.")
-    for name, block in zip(_block_ids(path.stem, blocks), blocks, strict=True):
-        try:
-            yield crystal_from_cif(name, block)
-        except NesfError as error:
-            yield Failure(name if len(blocks) > 1 else path.name, str(error))
-
-
-def crystal_from_cif(id: str, text: str) -> Crystal:
-    """The crystal of a CIF's first block, given as text."""
-    from pymatgen.io.cif import CifParser
-
-    try:
-        with quiet():
-            structure = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")[0]
-    except Exception as error:  # the parser raises many kinds
-        raise NesfError(f"Crystal {id!r} has no readable CIF: {one_line(error)}.") from None
-    return from_pymatgen(structure, id)
 
 
 def cif_text(crystal: Crystal, tolerance: float, symmetrized: bool = True) -> str:
@@ -125,14 +90,3 @@ def _operation(rotation: NDArray[Any], translation: NDArray[Any]) -> str:
 def _quoted(id: str) -> str:
     """The id in double quotes, pure ASCII on one line, with no double quote inside: valid CIF and valid JSON."""
     return '"' + json.dumps(id)[1:-1].replace('\\"', "\\u0022") + '"'
-
-
-def _block_ids(stem: str, blocks: list[str]) -> list[str]:
-    names = [block.split(None, 1)[0][len("data_") :] for block in blocks]
-    distinct = all(names) and len(set(names)) == len(names)
-    ids = []
-    for index, (name, block) in enumerate(zip(names, blocks, strict=True), start=1):
-        tag = _ID_TAG.search(block)
-        fallback = stem if len(blocks) == 1 else name if distinct else f"{stem}-{index}"
-        ids.append(str(json.loads(tag.group(1))) if tag else fallback)
-    return ids

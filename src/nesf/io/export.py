@@ -1,6 +1,7 @@
 """Crystals and their errors written to a folder, in every format that people open next."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -9,9 +10,9 @@ from typing import Any
 
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
 from nesf.io.table import write_table
 from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM, safe_name, write_cif, write_extxyz
+from nesf.output import whole_file
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,24 @@ def write_cifs(
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
-    """Write rows of equal keys, of which there must be one, as a csv file with a head."""
-    rows = iter(rows)
+    """Write rows of equal keys, of which there must be one, as a csv file with a head; see ``inert``."""
+    rows = ({key: inert(value) for key, value in row.items()} for row in rows)
     first = next(rows)
     with whole_file(path) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(first))
         writer.writeheader()
         writer.writerows(chain([first], rows))
+
+
+def inert(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it.
+
+    >>> inert("mp-1"), inert("=cmd|' /C calc'!A0"), inert("-0.5"), inert(-0.5)
+    ('mp-1', "'=cmd|' /C calc'!A0", '-0.5', -0.5)
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    return value if re.fullmatch(r"[+-][0-9.eE+-]*", value) else f"'{value}"
 
 
 def write_left_out(failures: Iterable[Failure], path: Path) -> None:

@@ -10,8 +10,12 @@ from typing import Any, get_args
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io.cdvae import read_cdvae
-from nesf.io.cif import read_cif
-from nesf.io.reading import read_extxyz, read_json, read_poscar
+from nesf.io.cif_reading import read_cif
+from nesf.io.extxyz import read_extxyz
+from nesf.io.limits import objection as refusal
+from nesf.io.limits import oddness
+from nesf.io.poscar import read_poscar
+from nesf.io.pymatgen_json import read_json
 from nesf.io.released import read_released
 from nesf.io.structures import Cell, convert, one_line
 from nesf.io.table import count_rows, iter_table
@@ -125,10 +129,19 @@ def stamp_of(paths: Iterable[Path], cell: Cell = "as-is") -> str:
     """A hash of paths, sizes and times of files, or of the files in folders, and of a cell."""
     digest = hashlib.sha256(cell.encode())
     for path in paths:
-        for file in [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file()):
-            state = file.stat()
-            digest.update(repr((str(file.resolve()), state.st_size, state.st_mtime_ns)).encode())
+        for file in _files_of(path):
+            state = file.lstat() if file.is_symlink() and not file.exists() else file.stat()
+            digest.update(repr((str(file.absolute()), state.st_size, state.st_mtime_ns)).encode())
     return digest.hexdigest()
+
+
+def _files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_file())
+    except OSError:
+        return [path]
 
 
 def find(sources: Iterable[str | Path] | str | Path, cell: Cell = "as-is") -> Source:
@@ -141,8 +154,10 @@ def find(sources: Iterable[str | Path] | str | Path, cell: Cell = "as-is") -> So
 
 def _find(path: Path) -> list[tuple[Path, _Reader]]:
     """What is to be read at a path, each with its reader."""
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         raise NesfError(f"Path {path} does not exist.")
+    if (odd := oddness(path)) is not None:
+        raise NesfError(odd)
     if path.is_dir():
         found = list(_walk(path))
         if not found:
@@ -155,16 +170,33 @@ def _find(path: Path) -> list[tuple[Path, _Reader]]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, _Reader]]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        yield folder, _unreadable
+        return
     if (folder / "dataset.pkl").is_file():
         yield folder, read_released
         # Its attributes are JSON but no structures.
         entries = [entry for entry in entries if entry.name != "dataset_attr.json"]
     for entry in entries:
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _walk(entry)
-        elif entry.is_file() and (reader := _reader_of(entry)) not in (None, read_released):
-            yield entry, reader
+        reader = _reader_of(entry)
+        if entry.is_dir():
+            # A link may lead back to where it stands, so none is followed; but it is not passed over in silence.
+            yield from [(entry, _unreadable)] if entry.is_symlink() else _walk(entry)
+        elif reader not in (None, read_released):
+            yield entry, reader if oddness(entry) is None else _unreadable
+
+
+def _unreadable(path: Path) -> Iterator[Crystal | Failure]:
+    """The reader of what was found in a folder and can not be read: it says why."""
+    if path.is_dir() and path.is_symlink():
+        raise NesfError(f"Folder {path} is a link, and links are not followed; name the folder that it leads to.")
+    try:
+        next(path.iterdir(), None) if path.is_dir() else None
+    except OSError as error:
+        raise NesfError(f"Folder {path} cannot be read: {error.strerror}; change its permissions.") from None
+    raise NesfError(oddness(path) or f"{path} could not be read when it was looked for; try again.")
 
 
 def _reader_of(path: Path) -> _Reader | None:
@@ -185,7 +217,10 @@ def _expected(path: Path, reader: _Reader) -> int | None:
 def _read_one(path: Path, reader: _Reader) -> Iterator[tuple[Crystal | Failure, Path]]:
     try:
         for item in reader(path):
-            yield item, path
+            reason = refusal(item) if isinstance(item, Crystal) else None
+            yield (item if reason is None else Failure(item.id, reason)), path
+    except OSError as error:
+        yield Failure(path.name, f"File {path} cannot be read: {error.strerror or error}."), path
     except NesfError as error:
         yield Failure(path.name, str(error)), path
     except Exception as error:  # whatever a broken file makes a parser raise, the other files are still read

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
 from nesf.io.structures import one_line
+from nesf.output import whole_file
 from nesf.shapes import Float
 
 _MODEL, _HASH = b"nesf.model", b"nesf.model_hash"
@@ -61,7 +61,7 @@ class LatentsFile:
         """
         begin = 0
         with _opened(self.path) as file:
-            for batch in file.iter_batches(size, columns=["material_id", "z"], use_threads=False):
+            for batch in _batches(file, self.path, size, ["material_id", "z"]):
                 left = batch.slice(min(max(skip - begin, 0), batch.num_rows))
                 begin += batch.num_rows
                 if left.num_rows:
@@ -81,7 +81,7 @@ def open_latents(path: str | Path) -> LatentsFile:
         if missing:
             raise NesfError(f"File {path} lacks the column {missing[0]}; latent vectors stand in material_id and z.")
         metadata = file.schema_arrow.metadata or {}
-        model, model_hash = (metadata.get(key, b"").decode() for key in (_MODEL, _HASH))
+        model, model_hash = (metadata.get(key, b"").decode(errors="replace") for key in (_MODEL, _HASH))
         found = LatentsFile(path, file.metadata.num_rows, _width(file, path), model, model_hash)
     for _ in found.batches(1024):  # a broken row is to be found before the hours of decoding, not after them
         pass
@@ -130,15 +130,22 @@ def _opened(path: Path) -> pq.ParquetFile:
         raise NesfError(f"File {path} does not exist.")
     try:
         return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise NesfError(f"File {path} is no Parquet table: {one_line(error)}.") from None
+
+
+def _batches(file: pq.ParquetFile, path: Path, size: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(size, columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise NesfError(f"File {path} is damaged: {one_line(error)}; make it again.") from None
 
 
 def _width(file: pq.ParquetFile, path: Path) -> int:
     kind = file.schema_arrow.field("z").type
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
-    first = next(file.iter_batches(1, columns=["z"]), None)
+    first = next(_batches(file, path, 1, ["z"]), None)
     try:
         return len(first.column("z")[0])  # type: ignore[union-attr]
     except (AttributeError, TypeError, IndexError):
@@ -150,7 +157,10 @@ def _vectors(batch: pa.RecordBatch, width: int, path: Path) -> tuple[list[str], 
         column = batch.column("z").cast(pa.list_(pa.float32(), width))
     except pa.ArrowException:
         raise NesfError(f"File {path} {_NO_VECTORS}.") from None
-    ids = batch.column("material_id").cast(pa.string()).to_pylist()
+    try:
+        ids = batch.column("material_id").cast(pa.string()).to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise NesfError(f"File {path} has ids that are no texts; make it again.") from None
     z = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)  # a null row vanishes, a null number is NaN
     if None in ids or len(z) != len(ids) or not np.isfinite(z).all():
         raise NesfError(f"File {path} has a row without an id or with a latent vector that is null or not finite.")

@@ -64,9 +64,9 @@ def from_pymatgen(structure: "pymatgen.core.Structure", id: str | None = None, c
                 f"Structure {name!r} is disordered: site {index + 1} holds {site.species_string}; "
                 "only fully occupied sites of one element can be read, so order it first."
             )
-        numbers.append(_number_of(symbols.pop(), name, index))
+        numbers.append(number_of(symbols.pop(), name, index))
     matrix, frac = structure.lattice.matrix, structure.frac_coords
-    return convert(Crystal.from_frac(name, numbers, frac, matrix, _plain(structure.properties)), cell)
+    return convert(Crystal.from_frac(name, numbers, frac, matrix, plain(structure.properties)), cell)
 
 
 def to_ase(crystal: Crystal) -> "ase.Atoms":
@@ -91,9 +91,9 @@ def from_ase(atoms: "ase.Atoms", id: str | None = None, cell: Cell = "as-is") ->
         raise NesfError(
             f"Structure {name!r} is not periodic along all axes (pbc {periodic}); a crystal has pbc = True."
         )
-    numbers = [_number_of(atom.symbol, name, atom.index) for atom in atoms]
+    numbers = [number_of(atom.symbol, name, atom.index) for atom in atoms]
     results = getattr(atoms.calc, "results", {})
-    properties = _plain({**results, **atoms.info})
+    properties = plain({**results, **atoms.info})
     return convert(
         Crystal.from_frac(name, numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, properties), cell
     )
@@ -173,7 +173,8 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _number_of(symbol: str, id: str, index: int) -> int:
+def number_of(symbol: str, id: str, index: int) -> int:
+    """The atomic number of a symbol at a site (from 0); D and T are hydrogen. Raises ``NesfError`` for no element."""
     if _NUMBER_OF.get(symbol, 0) == 0:
         raise NesfError(f"Structure {id!r} has {symbol!r} at site {index + 1}, which is no element.")
     return _NUMBER_OF[symbol]
@@ -184,7 +185,7 @@ def _id_in(properties: Mapping[str, Any] | None) -> str | None:
     return None if found is None else str(found)
 
 
-def _plain(properties: Mapping[str, Any] | None) -> dict[str, Any]:
+def plain(properties: Mapping[str, Any] | None) -> dict[str, Any]:
     """The single numbers, truth values and texts among properties: what a column of a table can hold."""
     kept = {}
     for name, value in (properties or {}).items():

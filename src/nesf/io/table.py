@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
 from nesf.io.structures import one_line
 from nesf.lattice import is_standard
+from nesf.output import whole_file
 
 GEOMETRY = {
     "material_id": pa.string(),
@@ -26,6 +26,9 @@ GEOMETRY = {
     "positions": pa.list_(pa.list_(pa.float64())),
     "cell": pa.list_(pa.list_(pa.float64())),
 }
+
+BYTES_AT_ONCE = 2**26
+"""Of a table that are unpacked at the same time."""
 
 
 def read_table(path: str | Path) -> list[Crystal | Failure]:
@@ -50,7 +53,7 @@ def iter_table(path: str | Path, batch_size: int = 1024) -> Iterator[Crystal | F
                 f"it needs {', '.join(GEOMETRY)}."
             )
         start = 0
-        for batch in _batches(file, path, batch_size):
+        for batch in _batches(file, path, _bounded(file, batch_size)):
             yield from _rows(batch, start, path)
             start += batch.num_rows
 
@@ -135,8 +138,19 @@ def _opened(path: str | Path) -> pq.ParquetFile:
     try:
         # Buffered, so that of a table in one row group not all columns are in memory at once.
         return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise NesfError(f"File {path} is no Parquet table: {one_line(error)}.") from None
+
+
+def _bounded(file: pq.ParquetFile, most: int) -> int:
+    """Rows to be read at once, fewer where they are long.
+
+    What is said about single columns is not asked for: where it is damaged, pyarrow ends the process.
+    """
+    largest = 1.0
+    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+        largest = max(largest, group.total_byte_size / max(group.num_rows, 1))
+    return max(1, min(most, int(BYTES_AT_ONCE / largest)))
 
 
 def _batches(file: pq.ParquetFile, path: str | Path, size: int) -> Iterator[Any]:
@@ -144,7 +158,7 @@ def _batches(file: pq.ParquetFile, path: str | Path, size: int) -> Iterator[Any]
     while True:
         try:
             batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise NesfError(f"Table {path} is damaged: {one_line(error)}.") from None
         if batch is None:
             return
@@ -157,9 +171,12 @@ def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failur
         numbers = _lists(batch["numbers"].cast(pa.list_(pa.int64())))
         positions = _triples(batch["positions"])
         cells = _triples(batch["cell"])
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise NesfError(f"Table {path} has a geometry column of the wrong type: {one_line(error)}.") from None
-    further = {name: batch[name].to_pylist() for name in batch.schema.names if name not in GEOMETRY}
+    try:
+        further = {name: batch[name].to_pylist() for name in batch.schema.names if name not in GEOMETRY}
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise NesfError(f"Table {path} has a column with values that cannot be read: {one_line(error)}.") from None
     rows = zip(ids, numbers, positions, cells, strict=True)
     for index, (given, z, cart, cell) in enumerate(rows):
         properties = {name: values[index] for name, values in further.items() if values[index] is not None}

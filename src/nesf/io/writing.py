@@ -12,7 +12,7 @@ import numpy as np
 from nesf.crystal import Crystal
 from nesf.elements import symbol
 from nesf.io.cif import cif_text
-from nesf.io.output import whole_file
+from nesf.output import whole_file
 
 WRITING_TOLERANCE_ANGSTROM = 0.2
 """Reconstructed atoms are off by a few hundredths of an angstrom, and spglib compares pairs: at 0.1 Å it misses the
@@ -32,6 +32,8 @@ def safe_name(id: str) -> str:
     reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
     if name == id and name and not reserved:
         return name
+    if reserved:  # with any ending
+        name = name.replace(".", "_")
     # Two ids may be replaced by the same letters; the hash keeps their files apart.
     return f"{name or 'crystal'}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
@@ -60,7 +62,7 @@ def write_cif(
         symmetrize: whether to project the crystal onto the space group.
     """
     text = cif_text(crystal, tolerance, symmetrize)
-    with whole_file(path) as target:
+    with whole_file(path, lasting=False) as target:
         target.write_text(text, encoding="utf-8")
 
 

@@ -5,6 +5,9 @@ from typing import Literal
 
 from nesf.errors import NesfError
 
+WIDEST, DEEPEST, MOST_CORRECTIONS = 1 << 16, 64, 16
+"""Features of a layer, layers one after the other, and corrections beyond which a setting cannot be meant."""
+
 
 @dataclass(frozen=True)
 class AnchorSettings:
@@ -42,6 +45,12 @@ class AnchorSettings:
         sizes = (self.tokens, self.anchors_per_token, self.width, self.heads)
         if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers, self.corrections) < 0:
             raise NesfError(f"Sizes of network.anchors must be at least 1, and other numbers at least 0, not {self}.")
+        depths = (self.encoder_layers, self.decoder_layers)
+        if max(*sizes, self.anchors) > WIDEST or max(depths) > DEEPEST or self.corrections > MOST_CORRECTIONS:
+            raise NesfError(
+                f"Sizes of network.anchors must be at most {WIDEST}, layers {DEEPEST}, and corrections "
+                f"{MOST_CORRECTIONS}, not {self}."
+            )
         if self.width % self.heads != 0:
             raise NesfError(f"network.anchors.width, {self.width}, must be a multiple of heads, {self.heads}.")
 
@@ -92,6 +101,11 @@ class NetworkSettings:
         widths = (self.atom_position, self.atom_species, self.position_field, self.species_field)
         if min(self.latent, self.atom_mix, *(min(w, default=0) for w in widths)) < 1:
             raise NesfError("Every width of the network, network.latent among them, must be at least 1.")
+        every = (*widths, self.bottleneck, self.lattice_head)
+        if max(self.latent, self.atom_mix, *(max(w, default=0) for w in every)) > WIDEST:
+            raise NesfError(f"Every width of the network, network.latent among them, must be at most {WIDEST}.")
+        if max(map(len, every)) > DEEPEST:
+            raise NesfError(f"A part of the network has {max(map(len, every))} layers; at most {DEEPEST} are allowed.")
         if not 0 <= self.dropout < 1:
             raise NesfError(f"network.dropout is {self.dropout}; it is a probability, from 0 to below 1.")
         if self.architecture == "anchors" and self.latent < 6 + self.anchors.tokens:

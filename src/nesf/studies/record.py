@@ -15,8 +15,10 @@ import torch
 import nesf
 from nesf.data.datasets import Dataset
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
+from nesf.io.export import inert
 from nesf.io.writing import write_cif, write_extxyz
+from nesf.lock import alone
+from nesf.output import whole_file, writing
 from nesf.precision import best_device
 from nesf.runs import hardware
 from nesf.studies.models import Model, method_of
@@ -25,6 +27,8 @@ from nesf.studies.outcome import Outcome
 FORMAT = 1
 RECORD = "study.json"
 DOTS_PER_INCH = 110
+DEEPEST = 20
+"""Tables within tables of a record; ours have a few."""
 DIGITS = 6
 """Significant digits of the numbers in a csv file; ``study.json`` has all of them."""
 
@@ -69,9 +73,14 @@ class Record:
         written as none.
         """
         text = json.dumps(_finite(self._described(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
+        with alone(folder / RECORD, wait=True):
+            self._write(outcome, folder, text)
+
+    def _write(self, outcome: Outcome, folder: Path, text: str) -> None:
         earlier = _listed(folder)
         # Removed first and written last, so that a folder with a record is complete.
-        (folder / RECORD).unlink(missing_ok=True)
+        with writing(folder / RECORD):
+            (folder / RECORD).unlink(missing_ok=True)
         for path in earlier:
             _remove(path, folder)
         for name, table in outcome.tables.items():
@@ -127,8 +136,8 @@ def _finite(value: Any) -> Any:
 
 
 def _short(rows: list[list[Any]]) -> list[list[Any]]:
-    """The same rows with no more digits than a reader can use."""
-    return [[float(f"{one:.{DIGITS}g}") if isinstance(one, float) else one for one in row] for row in rows]
+    """The same rows with no more digits than a reader can use, and nothing that a spreadsheet would compute."""
+    return [[float(f"{one:.{DIGITS}g}") if isinstance(one, float) else inert(one) for one in row] for row in rows]
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -156,6 +165,11 @@ def _remove(path: Path, folder: Path) -> None:
         above.rmdir()
 
 
+def _deeper_than(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper_than(one, levels - 1) for one in inner)
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """The content of a folder's ``study.json``.
 
@@ -165,8 +179,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NesfError(f"{path} cannot be read as the record of a study: {error}.") from None
+    if _deeper_than(values, DEEPEST):
+        raise NesfError(f"{path} has tables within tables, more than {DEEPEST} deep; run the study again.")
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise NesfError(f"{path} is not a record of format {FORMAT}; run the study again.")
     return values

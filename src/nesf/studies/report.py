@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nesf.crystal import Failure
-from nesf.io.output import whole_file
+from nesf.output import whole_file
 from nesf.studies.report_page import page
 from nesf.studies.sections import Section, collect
 

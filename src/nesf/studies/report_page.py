@@ -20,6 +20,8 @@ MOST_ROWS = 40
 """Rows shown of a table; the rest is in the csv file."""
 SHORT_ROWS = 25
 """Tables of more rows stand below the pictures, folded."""
+MOST_PIXELS = 1 << 24
+"""A picture of more is taken as it is: to unpack it could fill the memory."""
 SHORT_TEXT = 28
 """Cells of a column with no longer text are not broken into lines."""
 
@@ -115,7 +117,7 @@ def _kind(column: Sequence[str]) -> str:
 
 def _figure(picture: WrittenPicture, address: str) -> str:
     width, height = struct.unpack(">II", picture.png[16:24])
-    kind, content = _compact(picture.png)
+    kind, content = _compact(picture.png) if width * height <= MOST_PIXELS else ("png", picture.png)
     caption, data = escape(picture.caption), b64encode(content).decode("ascii")
     image = f'<img alt="{caption}" width="{width}" height="{height}" src="data:image/{kind};base64,{data}">'
     return f'<figure><a href="{address}">{image}</a><figcaption>{caption}</figcaption></figure>'

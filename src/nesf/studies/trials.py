@@ -15,9 +15,9 @@ from nesf.data.id_lists import read_id_lists
 from nesf.data.selection import folds as random_folds
 from nesf.domain import Domain
 from nesf.errors import NesfError
-from nesf.io.output import whole_file
 from nesf.jobs import CHUNK, chunks
 from nesf.metrics import Tally
+from nesf.output import whole_file
 
 SCORES = "scores.json"
 SPLITS = ("train", "val", "test")

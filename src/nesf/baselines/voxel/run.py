@@ -17,6 +17,7 @@ from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.errors import NesfError
 from nesf.lock import hold
 from nesf.memory import keep_freed_memory
+from nesf.output import whole_file, writing
 
 Report = Callable[[EpochReport], None]
 
@@ -40,9 +41,8 @@ class Setup:
     def write(self, folder: Path) -> None:
         """Write into a run's folder."""
         values = {"preset": self.preset, "settings": self.settings.to_dict(), "data": self.data}
-        partial = folder / (SETUP + ".partial")
-        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / SETUP)
+        with whole_file(folder / SETUP) as target:
+            target.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Setup":
@@ -51,9 +51,10 @@ class Setup:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             return cls(values["preset"], BaselineSettings.from_dict(values["settings"]), values["data"])
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise NesfError(
-                f"{folder} holds no baseline that can be resumed: {path.name} is unreadable ({error})."
+                f"{folder} holds no baseline that can be resumed: {path.name} is unreadable ({error}); put a copy of "
+                "it back, or start anew with --out."
             ) from None
 
 
@@ -117,6 +118,8 @@ class Run:
         if not resume:
             check_free(folder)
         self._lock = hold(folder)
+        if not resume:
+            check_free(folder)  # once more, because another process may have been at work until now
         keep_freed_memory()
         self.folder = folder
         self.setup = setup
@@ -144,7 +147,7 @@ class Run:
                 return weights.load(self.folder / MODEL)[1]
             for epoch in self.trainer.run():
                 # The log first: what it has beyond the checkpoint is dropped when the run goes on.
-                with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                with writing(self.folder / LOG), (self.folder / LOG).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(vars(epoch)) + "\n")
                 weights.save_checkpoint(self.folder / CHECKPOINT, self.trainer)
                 report(epoch)
@@ -157,9 +160,10 @@ class Run:
 
     def _trim_log(self) -> None:
         path = self.folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         if len(lines) > self.trainer.epochs_done:
-            path.write_text("".join(lines[: self.trainer.epochs_done]), encoding="utf-8")
+            with whole_file(path) as target:
+                target.write_bytes(b"".join(lines[: self.trainer.epochs_done]))
 
     def _budget(self) -> dict[str, Any]:
         stages = self.trainer.stages

@@ -11,6 +11,7 @@ from nesf.baselines.voxel.lengths import Estimator
 from nesf.errors import NesfError
 
 Preset = Literal["faithful", "strong"]
+MOST_LATENT = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class NetworkSettings:
         for name in ("width", "vae_width"):
             if not 0 < getattr(self, name) <= 1:
                 raise NesfError(f"The {name} is {getattr(self, name)}; it is a share, above 0 and at most 1.")
-        if self.latent < 1:
-            raise NesfError(f"A latent vector of {self.latent} numbers is none; give at least 1.")
+        if not 1 <= self.latent <= MOST_LATENT:
+            raise NesfError(f"A latent vector of {self.latent} numbers is none; give 1 to {MOST_LATENT}.")
 
 
 @dataclass(frozen=True)

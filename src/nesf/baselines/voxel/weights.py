@@ -15,6 +15,7 @@ from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.baselines.voxel.stages import Networks
 from nesf.baselines.voxel.training import Trainer
 from nesf.errors import NesfError
+from nesf.output import whole_file
 
 FORMAT = 1
 _HEADER = "nesf-voxel"
@@ -62,7 +63,8 @@ def save(path: Path, networks: Networks, card: Card) -> None:
     """Write the weights with their card, and the card again beside them as JSON, for reading."""
     text = json.dumps(card.to_dict(), indent=1)
     _write(path, dict(networks.state_dict()), text)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    with whole_file(path.with_suffix(".json"), lasting=False) as target:
+        target.write_text(text + "\n", encoding="utf-8")
 
 
 def load(path: Path) -> tuple[Networks, Card]:
@@ -72,7 +74,9 @@ def load(path: Path) -> tuple[Networks, Card]:
         card = Card.from_dict(json.loads(header))
         networks = Networks(card.settings)
         networks.load_state_dict(tensors)
-    except (NesfError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        if wrong := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
+            raise NesfError(f"the tensor {wrong[0]} holds a value that is not a finite number")
+    except (NesfError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise NesfError(f"{path} does not hold the baseline its card describes: {_told(error)}.") from None
     return networks.eval().requires_grad_(False), card
 
@@ -104,15 +108,15 @@ def restore_checkpoint(path: Path, trainer: Trainer) -> None:
         trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
         trainer.generator.set_state(tensors["generator"])
         trainer.epoch, trainer.seconds, trainer.best = progress["epoch"], progress["seconds"], progress["best"]
-    except (KeyError, ValueError, RuntimeError, json.JSONDecodeError) as error:
-        raise NesfError(f"{path} is not a checkpoint of this training: {_told(error)}.") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, StopIteration) as error:
+        cure = "put a copy of it back, or start anew with another --out"
+        raise NesfError(f"{path} is not a checkpoint of this training: {_told(error)}; {cure}.") from None
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: str) -> None:
     whole = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(whole, {_HEADER: header}))
-    partial.replace(path)
+    with whole_file(path) as target:
+        target.write_bytes(to_bytes(whole, {_HEADER: header}))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:

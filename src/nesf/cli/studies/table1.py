@@ -206,7 +206,7 @@ def _spread(words: Sequence[str], processes: int, where: Path) -> None:
         command = [sys.executable, "-m", "nesf", "study", "table1", *words, "--part", f"{k + 1}/{processes}"]
         environment = {**shared, "LOCAL_RANK": str(k % max(1, torch.cuda.device_count()))}
         with log.open("w", encoding="utf-8") as file:
-            started.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment))
+            started.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment))  # noqa: S603 (no shell)
     try:
         states = [process.wait() for process in started]
     except BaseException:
