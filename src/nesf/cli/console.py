@@ -22,6 +22,9 @@ from nesf.metrics import COLUMNS
 
 T = TypeVar("T")
 
+DEFAULT_MODEL = "universal"
+"""What ``nesf.load`` takes without a name, too; here it costs no import of PyTorch."""
+
 # Progress and remarks go to the standard error, results to the standard output.
 notes = Console(stderr=True, highlight=False)
 # Into a file or pipe, tables are not squeezed to the 80 columns of an unknown terminal.
