@@ -1,10 +1,11 @@
 """What each choice of the preset ``universal`` is worth: one training a row, all of the same budget.
 
     python benchmarks/ablations.py universal_train.parquet --validation mp20_val.parquet \
-        --score lcs6a_val.parquet icsg3d_val.parquet mp20_val.parquet --epochs 5 --out ablations
+        --score lcs6a_val.parquet icsg3d_val.parquet mp20_val.parquet --crystals 12000 --epochs 6 --out ablations
 
-Every row is ``nesf train`` with the options shown and ``nesf evaluate``; what is there already is not done again.
-The table is written to OUT/ablations.md as it grows.
+Every row is ``nesf train`` with the options shown on the same part of the training table, and ``nesf evaluate`` on the
+same part of each table to score, of crystals that are in the range of the training part, so that no row is charged for
+what it refuses. What is there already is not done again. The table is written to OUT/ablations.md as it grows.
 """
 
 import argparse
@@ -13,6 +14,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from nesf.data import load_dataset
+from nesf.domain import Domain
+from nesf.io.table import write_table
+
+SEED, SCORED = 0, 1000
+"""Of the choice of crystals; most that are scored of a table."""
 NESF = [sys.executable, "-m", "nesf"]
 TOKENS, ONE_ANCHOR = ("--network.anchors.tokens",), ("--network.anchors.anchors-per-token", "1")
 ROWS: dict[str, list[str]] = {
@@ -30,6 +39,7 @@ ROWS: dict[str, list[str]] = {
     "no doubled cells": ["--training.double", "0"],
     "no exchange between atoms": ["--network.anchors.encoder-layers", "0"],
     "no exchange between tokens": ["--network.anchors.decoder-layers", "0"],
+    "no look back at the error": ["--network.anchors.corrections", "0"],
     "half as wide": ["--network.anchors.width", "64"],
 }
 KEYS = ("atoms_error_percent", "position_actual", "species_actual_percent", "length_error")
@@ -42,14 +52,35 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--score", type=Path, nargs="+", required=True)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--crystals", type=int, default=12_000, help="of the training table, chosen at random")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=64, help="small ones make more steps of a short training")
     parser.add_argument("--out", type=Path, default=Path("ablations"))
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    cut(options)
     done: dict[str, list[dict[str, float]]] = {}
     for name in options.rows:
         done[name] = row(name, options)
         write(options, done)
+
+
+def cut(options: argparse.Namespace) -> None:
+    """Put the parts that are trained on and scored in the places of the tables."""
+    generator = np.random.default_rng(SEED)
+
+    def part(table: Path, most: int, domain: Domain | None = None) -> Path:
+        crystals = [c for c in load_dataset(table).crystals if domain is None or domain.refusal(c) is None]
+        target = options.out / f"{table.stem}.parquet"
+        if not target.exists():
+            write_table(target, [crystals[i] for i in sorted(generator.permutation(len(crystals))[:most])])
+        return target
+
+    options.train = part(options.train, options.crystals)
+    domain = Domain.of(load_dataset(options.train).crystals)
+    options.score = [part(table, SCORED, domain) for table in options.score]
+    options.validation = part(options.validation, SCORED, domain)
 
 
 def row(name: str, options: argparse.Namespace) -> list[dict[str, float]]:
@@ -58,8 +89,8 @@ def row(name: str, options: argparse.Namespace) -> list[dict[str, float]]:
     flags = ROWS[name]
     preset = [] if "--preset" in flags else ["--preset", "universal"]
     if not (run / "model.safetensors").exists():
-        run.parent.mkdir(parents=True, exist_ok=True)
         epochs = ["--training.epochs", str(options.epochs), "--training.validate-every", str(options.epochs)]
+        epochs += ["--training.batch", str(options.batch)]
         begin = [*NESF, "train", str(options.train), "--val", str(options.validation), "--out", str(run)]
         subprocess.run([*begin, *preset, *epochs, *flags], check=True)
     found = []

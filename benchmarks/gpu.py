@@ -107,7 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--train", type=Path, help="Parquet table to train on")
     parser.add_argument("--val", type=Path, help="Parquet table to decode and evaluate")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-bench")), help="folder to write")
-    parser.add_argument("--model", default="lcs6a", help="the model that decodes")
+    parser.add_argument("--model", default="lcs6a-paper", help="the model that decodes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, help="of training at most; by default 3, with --quick a tenth")
     parser.add_argument("--every", type=float, default=10.0, help="seconds of training between two evaluations")

@@ -113,3 +113,15 @@ def test_the_lcs6a_domain_takes_its_validation_set_and_no_hexagonal_cell(shared_
     assert {key: reason for key, reason in refused.items() if reason} == {}
     assert "hexagonal" in domain.refusal(testing.hexagonal())
     assert domain.refusal(testing.rocksalt()) is None
+
+
+def test_a_model_for_any_setting_has_no_limits_of_axes_and_places():
+    conventional = replace(Domain.of([testing.perovskite()]), angles_deg=(60.0, 120.0))
+    anywhere = replace(conventional, setting="any")
+    one = testing.perovskite()
+    oblique = Crystal.from_frac("oblique", one.numbers, one.frac, one.cell + np.tril(np.full((3, 3), -0.5), -1))
+    aside = Crystal.from_frac("aside", one.numbers, (one.frac + 0.4) % 1, one.cell)
+    assert "reaches -0.50 Å" in conventional.refusal(oblique)
+    assert "Its atom" in conventional.refusal(aside)
+    assert (anywhere.refusal(oblique), anywhere.refusal(aside)) == (None, None)
+    assert "contains Na" in anywhere.refusal(testing.rocksalt())

@@ -2,7 +2,7 @@
 
 A crystal becomes a short latent vector, and the vector becomes a crystal again:
 
-    model = nesf.load("lcs6a")
+    model = nesf.load()
     z = model.encode(structures)      # pymatgen, ASE or nesf.Crystal -> (n, 192)
     found = model.decode(z)           # (n, 192) -> crystals
     field = model.field(z)            # continuous fields, to be queried at any point

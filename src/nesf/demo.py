@@ -53,17 +53,20 @@ class Demo:
         }
 
 
-def demo(model: Codec, folder: Path, *, tolerance: float, progress: Callable[[int], None] | None = None) -> Demo:
+def demo(
+    model: Codec, folder: Path, *, tolerance: float | None = None, progress: Callable[[int], None] | None = None
+) -> Demo:
     """Reconstruct the ``textbook`` crystals that a model covers; write CIFs, table and one picture into a folder.
 
     Args:
         model: the model.
         folder: where the files go.
-        tolerance: of the space group search in what was found, angstrom.
+        tolerance: of the space group search in what was found, angstrom; by default the model's own.
         progress: called with the number of crystals done since its last call.
     """
     from nesf.plots import reconstructions
 
+    tolerance = model.tolerance if tolerance is None else tolerance
     crystals = load_dataset("textbook").crystals
     reasons = {crystal.id: model.refusal(crystal) for crystal in crystals}
     refused = [Failure(name, reason) for name, reason in reasons.items() if reason is not None]

@@ -88,19 +88,26 @@ class Domain:
             yield f"It contains {unknown}, and the model was trained on {len(self.vocabulary)} other elements."
         if len(crystal) > self.max_atoms:
             yield f"Its cell holds {len(crystal)} atoms, and the model was trained on at most {self.max_atoms}."
-        yield from self._unlike_cell(crystal)
-        yield from self._outside_box(crystal)
+        # Where axes and atoms lie in space is learned with the setting of the cells; a model for any setting copies it.
+        conventional = self.setting == "conventional"
+        if conventional:
+            yield from self._unlike_setting(crystal)
+        yield from self._outside_ranges(crystal)
+        if conventional:
+            yield from self._outside_box(crystal)
 
-    def _unlike_cell(self, crystal: Crystal) -> Iterator[str]:
-        edges, angles_rad = lattice.parameters_from_cell(torch.tensor(crystal.cell))
-        angles = np.degrees(angles_rad.numpy()).tolist()
+    def _unlike_setting(self, crystal: Crystal) -> Iterator[str]:
         lowest, entry = self.lowest_cell_entry - ENTRY_MARGIN_ANGSTROM, crystal.cell.min()
         if entry < lowest:
-            shown = ", ".join(f"{angle:.1f}°" for angle in angles)
+            shown = ", ".join(f"{angle:.1f}°" for angle in np.degrees(crystal.angles_rad).tolist())
             yield (
                 f"A lattice vector of its cell reaches {entry:.2f} Å along an axis (angles {shown}), and the model "
                 f"was trained on none below {lowest:.2f} Å: on no obtuse cell, e.g. hexagonal."
             )
+
+    def _outside_ranges(self, crystal: Crystal) -> Iterator[str]:
+        edges, angles_rad = lattice.parameters_from_cell(torch.tensor(crystal.cell))
+        angles = np.degrees(angles_rad.numpy()).tolist()
         low, high = _widened(self.lengths_angstrom)
         for name, length in zip("abc", edges.tolist(), strict=True):
             if not low <= length <= high:

@@ -11,6 +11,9 @@ from nesf.crystal import Crystal
 from nesf.errors import NesfError
 from nesf.output import whole_file
 
+# The published algorithms are those of this network.
+PAPERS_NETWORK = "lcs6a-paper"
+
 
 def bench(arguments: Sequence[str]) -> None:
     """The command ``nesf bench``."""
@@ -22,7 +25,7 @@ def _bench(
     quick: bool = False,
     data: str | None = None,
     train_data: str | None = None,
-    model: str = "lcs6a",
+    model: str = PAPERS_NETWORK,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     agreement: bool = False,
     markdown: Path | None = None,

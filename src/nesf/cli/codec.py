@@ -22,7 +22,6 @@ from nesf.io.latents import write_latent_batches
 from nesf.io.structures import is_oblique, other_cell
 from nesf.io.symmetry import check_tolerance
 from nesf.io.table import write_geometry
-from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.jobs import Job, chunks
 from nesf.metrics import COLUMNS
 from nesf.output import check_file, settle
@@ -61,7 +60,7 @@ def _encode(
         model: a run folder, a weights file or the name of a shipped model.
         inputs: files or folders with crystals.
         out: the table to write (.parquet).
-        cell: convert the crystals to this cell first; the shipped model wants conventional standard cells.
+        cell: convert the crystals to this cell first; universal takes any, lcs6a wants conventional standard cells.
         json: write what was encoded and left out to this file (- for the standard output).
     """
     check_file(out)
@@ -114,7 +113,8 @@ def _decode(
         out: the folder to write to, or a file .parquet for the table of crystals alone.
         cifs: write a CIF for each crystal (into a folder).
         symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell, and
-            write that to all files. By default only the CIFs have it, found within 0.2; with 0 not even they.
+            write that to all files. By default only the CIFs have it, found within the model's own tolerance
+            (0.02; the paper's network 0.2); with 0 not even they.
         literal: decode by the slow reference path.
         json: write what was decoded and what failed to this file (- for the standard output).
     """
@@ -135,7 +135,7 @@ def _decode(
             ids, z = chunk
             found = codec.decode(z, ids, literal=literal, symmetrize=symmetrize or 0.0, progress=done)
             if style["cifs"]:
-                _write_cifs(found, out, symmetrize)
+                _write_cifs(found, out, symmetrize, codec.tolerance)
             return streams.decoded(found), None
 
         run(job, "decoding", given.n, given.batches(chunk_size(codec, literal), job.done), work, stamp)
@@ -169,10 +169,11 @@ def _reconstruct(
         inputs: files or folders with crystals.
         out: the folder to write to: CIFs, crystals.extxyz, crystals.parquet, errors.csv, left_out.csv; or a file
             .parquet for the table of crystals, with .errors.csv and .left_out.csv beside it.
-        cell: convert the crystals to this cell first; the shipped model wants conventional standard cells.
+        cell: convert the crystals to this cell first; universal takes any, lcs6a wants conventional standard cells.
         cifs: write a CIF for each crystal (into a folder).
         symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell; all files
-            and errors are then of that. By default only the CIFs have it, found within 0.2; with 0 not even they.
+            and errors are then of that. By default only the CIFs have it, found within the model's own tolerance
+            (0.02; the paper's network 0.2); with 0 not even they.
         literal: decode by the slow reference path.
         json: write errors and metrics to this file (- for the standard output).
     """
@@ -188,7 +189,7 @@ def _reconstruct(
         def work(chunk: list[streams.Entry], done: Done) -> tuple[pa.Table, dict[str, Any]]:
             found, rows, tally = streams.reconstruct(codec, chunk, literal, done, symmetrize or 0.0)
             if style["cifs"]:
-                _write_cifs(found, out, symmetrize)
+                _write_cifs(found, out, symmetrize, codec.tolerance)
             return others.beside(rows, chunk), tally.to_dict()
 
         pieces = chunks(source.entries(job.done, streams.ids(job)), chunk_size(codec, literal))
@@ -224,9 +225,9 @@ def show_errors(rows: Iterable[dict[str, Any]], where: Path, most: int = 60) -> 
         results.print(f"... and {further} more, all of them in {where}", markup=False)
 
 
-def _write_cifs(found: Iterable[streams.Entry], folder: Path, symmetrize: float | None) -> None:
-    """CIFs in the space group that the crystals were projected onto; where they were not, in that found by default."""
-    write_cifs(found, folder, tolerance=symmetrize or WRITING_TOLERANCE_ANGSTROM, symmetrize=symmetrize != 0)
+def _write_cifs(found: Iterable[streams.Entry], folder: Path, symmetrize: float | None, usual: float) -> None:
+    """CIFs in the space group that the crystals were projected onto; where they were not, in that found as usual."""
+    write_cifs(found, folder, tolerance=symmetrize or usual, symmetrize=symmetrize != 0)
     settle()  # before the part that says that they are there
 
 

@@ -24,6 +24,9 @@ from nesf.output import sweep, whole_file
 
 T = TypeVar("T")
 
+DEFAULT_MODEL = "universal"
+"""What ``nesf.load`` takes without a name, too; here it costs no import of PyTorch."""
+
 
 class _Patient(Console):
     """A console that goes on without a word where nobody reads it any more: the work is to end well all the same."""

@@ -9,7 +9,7 @@ import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
 from nesf.cli.completeness import note_unread
-from nesf.cli.console import crystals_of, notes, parse, progress, results, show, table, write_json
+from nesf.cli.console import DEFAULT_MODEL, crystals_of, notes, parse, progress, results, show, table, write_json
 from nesf.crystal import Crystal, Failure
 from nesf.elements import symbol
 from nesf.errors import NesfError
@@ -55,7 +55,7 @@ def _import(
     Args:
         sources: files or folders, read in this order.
         out: the table to write (.parquet).
-        cell: the cell to store; the shipped model is trained on conventional standard cells.
+        cell: the cell to store; the model universal takes any, lcs6a wants conventional standard cells.
         without: files or folders, such as validation tables: crystals whose id is in one of them are left out;
             ids are compared as the files hold them, before any gets a suffix.
         held_out: names of test sets: crystals whose column in_test_of has one of them (separated by commas there)
@@ -156,7 +156,7 @@ def _flat(option: str, given: tuple[tuple[T, ...], ...]) -> tuple[T, ...]:
     return tuple(value for values in given for value in values)
 
 
-def _info(data: Positional[str], /, model: str = "lcs6a", json: Path | None = None) -> None:
+def _info(data: Positional[str], /, model: str = DEFAULT_MODEL, json: Path | None = None) -> None:
     """Show what a data set holds, and what a model would leave out of it and why.
 
     Args:

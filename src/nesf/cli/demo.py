@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nesf.cli.console import parse, progress, results, score_rows, show, table, write_json
-from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
+from nesf.cli.console import DEFAULT_MODEL, parse, progress, results, score_rows, show, table, write_json
 from nesf.lock import alone
 from nesf.metrics import COLUMNS
 
@@ -16,8 +15,8 @@ def demo(arguments: Sequence[str]) -> None:
 
 def _demo(
     out: Path = Path("nesf-demo"),
-    model: str = "lcs6a",
-    tolerance: float = WRITING_TOLERANCE_ANGSTROM,
+    model: str = DEFAULT_MODEL,
+    tolerance: float | None = None,
     json: Path | None = None,
 ) -> None:
     """Reconstruct the embedded textbook crystals: each becomes 192 numbers and a crystal again.
@@ -25,7 +24,7 @@ def _demo(
     Args:
         out: the folder for CIFs, crystals.extxyz, crystals.parquet, errors.csv and the picture.
         model: a run folder, a weights file or the name of a shipped model.
-        tolerance: of the space group search, angstrom.
+        tolerance: of the space group search, angstrom; by default what fits the model's errors.
         json: write table and metrics to this file (- for the standard output).
     """
     from nesf import codec, demo

@@ -14,10 +14,8 @@ from nesf.elements import symbol
 from nesf.io.cif import cif_text
 from nesf.output import whole_file
 
-WRITING_TOLERANCE_ANGSTROM = 0.2
-"""Reconstructed atoms are off by a few hundredths of an angstrom, and spglib compares pairs: at 0.1 Å it misses the
-group of nearly half of the embedded crystals that the shipped model gives back, at 0.2 Å of a sixth; at 0.3 Å it
-begins to find too high a group."""
+WRITING_TOLERANCE_ANGSTROM = 0.02
+"""Of the space group search for crystals with the digits that files have; ``Codec.tolerance`` is for decoded ones."""
 
 
 def safe_name(id: str) -> str:

@@ -11,7 +11,6 @@ from nesf.cli.studies.conduct import OUT, conduct, note_unfit, read_data
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io import Cell
-from nesf.io.writing import WRITING_TOLERANCE_ANGSTROM
 from nesf.precision import best_device
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def interpolate(arguments: Sequence[str]) -> None:
         pairs: Literal["paper"] | None = None,
         steps: int = 50,
         cell: Cell = "as-is",
-        tolerance: float = WRITING_TOLERANCE_ANGSTROM,
+        tolerance: float = 0.2,
         out: Path = OUT,
     ) -> None:
         """Decode the latent vectors on the straight line between two crystals: a chain of formulas, crystals, pictures.
@@ -47,7 +46,7 @@ def interpolate(arguments: Sequence[str]) -> None:
             data: where ids are looked up, the first first: tables, files, folders or textbook.
             pairs: all pairs of the paper (ids of the Materials Project, to be found in --data).
             steps: steps from one end to the other.
-            cell: convert the ends to this cell first; the shipped model wants conventional standard cells.
+            cell: convert the ends to this cell first; universal takes any, lcs6a wants conventional standard cells.
             tolerance: of the space group search in what was decoded, angstrom.
             out: the folder of all studies; this one writes into the folder interpolate in it.
         """
