@@ -83,11 +83,11 @@ def _block_ids(stem: str, blocks: Sequence[Block]) -> list[str]:
 def _own_id(block: Block) -> str | None:
     """The id that the project's own files hold, escaped as JSON does."""
     try:
-        text = block.one(ID_TAG)
-    except NesfError:  # a damaged name; the atoms may be sound
+        [text] = block.column(ID_TAG) or [""]
+    except (NesfError, ValueError):  # a damaged name; the atoms may be sound
         return None
     try:
-        return None if text is None else str(json.loads(f'"{text}"'))
+        return str(json.loads(f'"{text}"')) or None
     except ValueError:
         return text
 

@@ -20,7 +20,9 @@ class Block:
         lines: by tag, in lower case: the line of the file that it (or its loop) stands on.
     """
 
-    def __init__(self, block: "gemmi.cif.Block") -> None:
+    def __init__(self, document: "gemmi.cif.Document", index: int) -> None:
+        block = document[index]
+        self._document = document  # a block is only a view of it
         self.name = block.name.strip()
         self.lines: dict[str, int] = {}
         self._block = block
@@ -88,7 +90,7 @@ def blocks_of(text: str) -> list[Block]:
         line, reason = match.groups() if match else ("1", str(error))
         reason = " ".join(reason.split())[:100].rstrip(".").replace("parse error", "it is damaged, or ends too early")
         raise NesfError(f"It is no CIF, because of line {line}: {reason}; correct the line.") from None
-    return [Block(block) for block in document]
+    return [Block(document, index) for index in range(len(document))]
 
 
 def number(text: str) -> float | None:
