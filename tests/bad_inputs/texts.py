@@ -130,6 +130,8 @@ CASES: tuple[Case, ...] = (
     refused("lattice_flat.json", structure({"matrix": [CELL[0]] * 3}), "without volume"),
     refused("lattice_slab.json", structure({"matrix": CELL, "pbc": [True, True, False]}), "not periodic"),
     refused("partial.json", structure(sites=site(occu=0.5)), "disordered: site 1 holds Na:0.5"),
+    refused("empty_site.json", structure(sites=site(occu=0)), "disordered: site 1 holds Na:0;"),
+    refused("occupancy_nan.json", structure(sites=site(occu=float("nan"))), "disordered: site 1 holds Na:nan"),
     refused("dummy.json", structure(sites=site("X0+")), "'X0+' at site 1, which is no element"),
     refused("two_coordinates.json", structure(sites=site(abc=[0, 0])), "site 1 has numbers of shape (2,)"),
     refused("coordinate_text.json", structure(sites=site(abc=["x", 0, 0])), "could not convert"),

@@ -18,6 +18,7 @@ from nesf.io.structures import ID_KEYS, from_pymatgen, number_of, one_line, plai
 
 AGREE_ANGSTROM = 0.1
 """Fractional and Cartesian coordinates of a site may differ by so much, by rounding and lattice vectors."""
+OCCUPANCY_TOLERANCE = 1e-3
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
@@ -94,12 +95,16 @@ def _bare(body: Mapping[str, Any], id: str) -> dict[str, Any]:
 
 def _bare_site(site: Mapping[str, Any], id: str, index: int) -> dict[str, Any]:
     species = site["species"]
-    if len(species) != 1:
-        held = ", ".join(str(one.get("element"))[:20] for one in species[:5])
-        raise NesfError(f"Structure {id!r} is disordered: site {index + 1} holds {held or 'nothing'}; order it first.")
-    symbol, occupancy = str(species[0]["element"])[:20], float(species[0].get("occu", 1))
+    occupancies = [float(one.get("occu", 1)) for one in species[:5]]
+    if len(species) != 1 or not abs(occupancies[0] - 1) <= OCCUPANCY_TOLERANCE:
+        held = ", ".join(f"{str(one.get('element'))[:20]}:{n:g}" for one, n in zip(species, occupancies, strict=False))
+        raise NesfError(
+            f"Structure {id!r} is disordered: site {index + 1} holds {held or 'nothing'}; "
+            "only fully occupied sites of one element can be read, so order it first."
+        )
+    symbol = str(species[0]["element"])[:20]
     number_of(symbol, id, index)
-    kept = {"element": symbol, "occu": occupancy}
+    kept = {"element": symbol, "occu": 1}
     return {"species": [kept], "abc": _finite(site["abc"], (3,), f"site {index + 1}")}
 
 
