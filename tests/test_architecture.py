@@ -22,6 +22,7 @@ CORE_PACKAGES = {"numpy", "pyarrow", "safetensors", "torch"}
 ONLY_IN = {
     "pymatgen": "io",
     "ase": "io",
+    "gemmi": "io",
     "spglib": "io",
     "mp_api": "io",
     "smact": "io",
@@ -170,7 +171,18 @@ def dependencies() -> set[str]:
 
 def test_the_core_runs_where_only_its_four_packages_are_installed():
     blocked = sorted(dependencies() - CORE_PACKAGES)
-    assert {"pymatgen", "ase", "spglib", "matplotlib", "jaxtyping", "rich", "tyro", "skimage", "mp_api"} <= set(blocked)
+    assert {
+        "pymatgen",
+        "ase",
+        "gemmi",
+        "spglib",
+        "matplotlib",
+        "jaxtyping",
+        "rich",
+        "tyro",
+        "skimage",
+        "mp_api",
+    } <= set(blocked)
     core = [path for path in FILES if room_of(path) not in BORDER]
     names = [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in core]
     out = run(f"""
@@ -199,5 +211,5 @@ print(score(zip([true], estimate(field, ["CsCl"], FAST.estimation))).atoms_error
 
 @pytest.mark.parametrize("statement", ["import nesf; nesf.__version__, dir(nesf)", "import nesf.cli"])
 def test_what_a_help_page_needs_imports_nothing_heavy(statement):
-    heavy = "torch", "numpy", "pymatgen", "ase", "spglib", "matplotlib", "pyarrow"
+    heavy = "torch", "numpy", "pymatgen", "ase", "gemmi", "spglib", "matplotlib", "pyarrow"
     assert run(f"import sys; {statement}; print([m for m in {heavy} if m in sys.modules])").strip() == "[]"

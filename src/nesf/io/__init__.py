@@ -1,6 +1,6 @@
 """The border: files and foreign objects come in as crystals, crystals go out as files and foreign objects.
 
-Only this room knows pymatgen, ASE and spglib, and it imports them when they are first used.
+Only this room knows pymatgen, ASE, gemmi and spglib, and it imports them when they are first used.
 """
 
 from nesf.io.files import Source, find, iter_read, read

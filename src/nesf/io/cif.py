@@ -89,4 +89,4 @@ def _operation(rotation: NDArray[Any], translation: NDArray[Any]) -> str:
 
 def _quoted(id: str) -> str:
     """The id in double quotes, pure ASCII on one line, with no double quote inside: valid CIF and valid JSON."""
-    return '"' + json.dumps(id)[1:-1].replace('\\"', "\\u0022") + '"'
+    return '"' + json.dumps(id)[1:-1].replace('\\"', "\\u0022").replace("\x7f", "\\u007f") + '"'

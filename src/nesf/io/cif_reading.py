@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from nesf.crystal import Crystal, Failure
 from nesf.elements import SYMBOLS
 from nesf.errors import NesfError
-from nesf.io.cif_block import Block, blocks_of, number
 from nesf.io.cif_symmetry import Operations, contradiction, operations_of
+from nesf.io.cif_tags import Block, blocks_of, number
 from nesf.io.limits import MOST_ATOMS, text_of
 from nesf.lattice import cell_from_parameters
 
@@ -67,7 +67,7 @@ def crystal_from_cif(id: str, text: str) -> Crystal:
 
 
 def _has_atoms(block: Block) -> bool:
-    return any(tag.startswith("_atom_site_") for tag in block.values)
+    return any(tag.startswith("_atom_site_") for tag in block.lines)
 
 
 def _block_ids(stem: str, blocks: Sequence[Block]) -> list[str]:
@@ -83,19 +83,21 @@ def _block_ids(stem: str, blocks: Sequence[Block]) -> list[str]:
 def _own_id(block: Block) -> str | None:
     """The id that the project's own files hold, escaped as JSON does."""
     try:
-        text = block.one(ID_TAG)
-    except NesfError:  # a damaged name; the atoms may be sound
+        [text] = block.column(ID_TAG) or [""]
+    except (NesfError, ValueError):  # a damaged name; the atoms may be sound
         return None
     try:
-        return None if text is None else str(json.loads(f'"{text}"'))
+        return str(json.loads(f'"{text}"')) or None
     except ValueError:
         return text
 
 
 def _crystal(id: str, block: Block) -> Crystal:
     _check_kind(block)
-    cell = _cell(block)
-    operations = operations_of(block, cell @ cell.T)
+    lengths = [_cell_value(block, f"_cell_length_{axis}", 0.0, 1e5) for axis in "abc"]
+    angles = [_cell_value(block, f"_cell_angle_{angle}", 0.0, 180.0) for angle in ("alpha", "beta", "gamma")]
+    cell = _cell(lengths, angles)
+    operations = operations_of(block, angles[0], angles[2], cell @ cell.T)
     numbers, frac = _sites(block)
     if len(frac) * len(operations[0]) > 50 * MOST_ATOMS:
         raise NesfError(
@@ -114,14 +116,12 @@ def _check_kind(block: Block) -> None:
         raise NesfError("It is a modulated structure (_cell_modulation_dimension), which no single cell holds.")
     if any(
         tag.startswith(("_space_group_symop_magn", "_space_group_magn", "_space_group_symop.magn"))
-        for tag in block.values
+        for tag in block.lines
     ):
         raise NesfError("It is a magnetic CIF, whose operations also turn moments; give the structure without moments.")
 
 
-def _cell(block: Block) -> NDArray[np.float64]:
-    lengths = [_cell_value(block, f"_cell_length_{axis}", 0.0, 1e5) for axis in "abc"]
-    angles = [_cell_value(block, f"_cell_angle_{angle}", 0.0, 180.0) for angle in ("alpha", "beta", "gamma")]
+def _cell(lengths: list[float], angles: list[float]) -> NDArray[np.float64]:
     alpha, beta, gamma = angles
     if alpha + beta + gamma >= 360 or 2 * max(angles) >= alpha + beta + gamma:
         raise NesfError(
@@ -134,7 +134,7 @@ def _cell(block: Block) -> NDArray[np.float64]:
 
 
 def _cell_value(block: Block, tag: str, low: float, high: float) -> float:
-    found = block.get(tag)
+    found = block.column(tag)
     if found is None:
         raise NesfError(f"It has no {tag}; a crystal needs three lengths and three angles of its cell.")
     value = number(found[0]) if found else None
@@ -148,8 +148,8 @@ def _cell_value(block: Block, tag: str, low: float, high: float) -> float:
 
 def _sites(block: Block) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Atomic numbers and fractional coordinates of the atoms listed, all of them there with certainty."""
-    columns = [block.get(f"_atom_site_fract_{axis}") for axis in "xyz"]
-    names = _filled(block.get("_atom_site_type_symbol")), _filled(block.get("_atom_site_label"))
+    columns = [block.column(f"_atom_site_fract_{axis}") for axis in "xyz"]
+    names = _filled(block.column("_atom_site_type_symbol")), _filled(block.column("_atom_site_label"))
     if any(column is None for column in columns):
         cartesian = "; Cartesian ones are not read" if "_atom_site_cartn_x" in block else ""
         raise NesfError(f"Its atoms lack fractional coordinates (_atom_site_fract_x, y, z){cartesian}.")
@@ -162,7 +162,7 @@ def _sites(block: Block) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             "Its loop of atoms is empty, or its columns are of different lengths; list every atom in a row."
         )
     labels = names[1] or species
-    if any(len(block.get(tag) or labels) != count for tag in _BESIDE):
+    if any(len(block.column(tag) or labels) != count for tag in _BESIDE):
         raise NesfError("The columns of its atoms are of different lengths; list every atom in a row of one loop.")
     _check_occupied(block, labels)
     places = [f"{label[:20]!r} (row {row} of the atoms)" for row, label in enumerate(labels, start=1)]
@@ -201,15 +201,15 @@ def _number_of(text: str, place: str) -> int:
 
 def _check_occupied(block: Block, labels: list[str]) -> None:
     """Disorder is refused: which of the atoms are there is not known, and any choice would be an invention."""
-    flags = block.get("_atom_site_calc_flag") or []
+    flags = block.column("_atom_site_calc_flag") or []
     if "dum" in flags:
         raise NesfError(
             f"Its atom {labels[flags.index('dum')][:20]!r} is a dummy (_atom_site_calc_flag dum); delete it."
         )
-    hydrogens = block.get("_atom_site_attached_hydrogens") or []
+    hydrogens = block.column("_atom_site_attached_hydrogens") or []
     if any(number(text) not in (None, 0.0) for text in hydrogens):
         raise NesfError("Its atoms carry hydrogen without positions (_atom_site_attached_hydrogens); list it as atoms.")
-    for index, text in enumerate(block.get("_atom_site_occupancy") or []):
+    for index, text in enumerate(block.column("_atom_site_occupancy") or []):
         value = 1.0 if text == "." else number(text)  # CIF: what is not given is fully occupied
         if value is None or abs(value - 1) > OCCUPANCY_TOLERANCE:
             raise NesfError(

@@ -1,27 +1,32 @@
-"""Extended XYZ read into crystals, frame by frame."""
+"""Extended XYZ read by ASE, frame by frame.
+
+ASE passes over what it does not expect: without a column of positions all atoms are at the origin, "CO" is cobalt.
+So the comment line, as ASE understands it, and the columns are looked through first.
+"""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nesf.crystal import Crystal, Failure
-from nesf.elements import SYMBOLS
 from nesf.errors import NesfError
 from nesf.io.limits import MOST_ATOMS
-from nesf.io.structures import ID_KEYS, number_of
+from nesf.io.structures import ID_KEYS, from_ase, number_of, one_line, quiet
 
 LONGEST_LINE = 2**16
 MOST_COLUMNS = 1000
-# A key begins where a word does: else a long word without "=" would be tried from each of its letters.
-_PAIR = re.compile(r"""(?<![^\s=,"'])([^\s=,"']+)=("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S*)""")
-_TRUTH = {"T": True, "F": False, "True": True, "False": False, "true": True, "false": False}
-_SPECIAL = {"lattice", "properties", "pbc", *ID_KEYS}
+LARGEST_NUMBER = 1e9
+SMALLEST_VOLUME = 1e-3
+_ID = re.compile(r'(?:^|\s)(material_id|id)=("(?:[^"\\]|\\.)*"|\S+)')
+_SPECIAL = ("Lattice", "Properties", "pbc")
+_OWN_NAMES = ("numbers", "positions", "symbols")
+"""What ASE calls the columns Z, pos and species; a column of such a name would take their place."""
 
 
 def read_extxyz(path: Path) -> Iterator[Crystal | Failure]:
@@ -35,14 +40,13 @@ def read_extxyz(path: Path) -> Iterator[Crystal | Failure]:
     index = 0
     while first is not None:
         index += 1
-        comment = {match[1]: match[2] for match in _PAIR.finditer("".join(first[1:2]))}
-        name = _id(comment) or (path.stem if index == 1 and second is None else f"{path.stem}-{index}")
+        name = _id("".join(first[1:2])) or (path.stem if index == 1 and second is None else f"{path.stem}-{index}")
         try:
-            yield _crystal(name, comment, int(first[0]), first[2:])
+            yield _crystal(name, first)
         except NesfError as error:
             yield Failure(name, str(error))
-        except ValueError as error:
-            yield Failure(name, f"Frame {index} is no readable extended XYZ: {error}.")
+        except Exception as error:  # the parser raises many kinds
+            yield Failure(name, f"Frame {index} is no readable extended XYZ: {one_line(error)}.")
         first, second = second, next(frames, None)
 
 
@@ -66,107 +70,78 @@ def _frames(path: Path) -> Iterator[list[str]]:
             yield [line, *islice(lines, int(word) + 1)]
 
 
-def _crystal(id: str, comment: dict[str, str], count: int, atoms: list[str]) -> Crystal:
+def _crystal(id: str, frame: list[str]) -> Crystal:
     """The crystal of a frame; raises ``ValueError`` where the frame is damaged."""
+    import ase.io
+    from ase.io.extxyz import key_val_str_to_dict
+
+    count, comment, atoms = int(frame[0]), "".join(frame[1:2]), frame[2:]
     if len(atoms) < count:  # only the last one
         raise ValueError(f"the file ends in the middle of its {count} atoms")
-    special = {key.lower(): value.strip("\"'{}[]") for key, value in comment.items()}
-    if "lattice" not in special:
+    with quiet():
+        info = key_val_str_to_dict(comment)
+        _check_comment(info, id)
+        _check_rows(atoms, str(info.get("Properties", "species:S:1:pos:R:3")), id)
+        found = ase.io.read(StringIO("".join(frame)), format="extxyz")
+    # ASE takes a number below 1 for an element counted from the end.
+    if not (found.numbers > 0).all():
+        raise ValueError("an atom has an atomic number (Z) below 1")
+    # A word that stands alone in the comment is no property.
+    found.info = {key: value for key, value in found.info.items() if f"{key}=" in comment}
+    return from_ase(found, id)
+
+
+def _check_comment(info: Mapping[str, Any], id: str) -> None:
+    for key in info:
+        if key not in _SPECIAL and key.lower() in map(str.lower, _SPECIAL):
+            raise ValueError(f"its comment has {key!r}, which means something only as one of {', '.join(_SPECIAL)}")
+    if "Lattice" not in info:
         raise NesfError(f'Structure {id!r} has no Lattice="..." in its comment line: a molecule, not a crystal.')
-    flags = [_TRUTH.get(word, word == "1") for word in special.get("pbc", "T T T").replace(",", " ").split()]
-    if not all(flags):
-        periodic = "".join("T" if flag else "F" for flag in flags)
-        raise NesfError(f"Structure {id!r} is not periodic along all axes (pbc {periodic}); a crystal has pbc = True.")
-    cell = _floats(special["lattice"].replace(",", " ").split(), "its Lattice")
-    if len(cell) != 9:
-        raise ValueError(f"its Lattice has {len(cell)} numbers; expected nine, of three vectors")
-    species, first = _columns(special.get("properties", "species:S:1:pos:R:3"))
-    names, places = [], []
-    for row, line in enumerate(atoms, start=1):
-        words = line.split()
-        if len(words) <= max(species, first + 2):
-            raise ValueError(f"atom {row} has only {len(words)} columns")
-        names.append(words[species])
-        places.append(_floats(words[first : first + 3], f"atom {row}"))
-    numbers = [_number(name, id, index) for index, name in enumerate(names)]
-    matrix = cell.reshape(3, 3)
-    if abs(np.linalg.det(matrix)) < 1e-3:
+    if not (abs(np.asarray(info["Lattice"], dtype=np.float64)) < LARGEST_NUMBER).all():
+        raise ValueError("its Lattice has a number that is too large or not finite")
+    if abs(np.linalg.det(info["Lattice"])) < SMALLEST_VOLUME:
         raise ValueError("its lattice vectors lie in a plane")
-    return Crystal.from_frac(id, numbers, np.linalg.solve(matrix.T, np.array(places).T).T, matrix, _further(comment))
+    flags = np.ravel(info.get("pbc", True)).tolist()
+    if len(flags) not in (1, 3) or not all(flag in (True, 1) for flag in flags):
+        periodic = "".join({True: "T", False: "F"}.get(flag, str(flag)[:10]) for flag in flags[:9])
+        raise NesfError(f"Structure {id!r} is not periodic along all axes (pbc {periodic}); a crystal has pbc = True.")
 
 
-def _columns(properties: str) -> tuple[int, int]:
-    """The columns of the species and of the first coordinate."""
+def _check_rows(atoms: list[str], properties: str, id: str) -> None:
+    """Raise where an atom has not the columns that are announced, or no element or place in them."""
     words = properties.split(":")
-    found: dict[str, int] = {}
-    column = 0
-    for name, kind, width in zip(words[::3], words[1::3], words[2::3], strict=False):
-        if not re.fullmatch(r"[0-9]{1,4}", width) or (name == "pos" and (kind, width) != ("R", "3")):
-            raise ValueError(f"its Properties have {name[:20]}:{kind[:5]}:{width[:20]}, which is no list of columns")
-        found.setdefault(name, column)
-        column += int(width)
-    species = found.get("species", found.get("Z"))
-    if species is None or "pos" not in found or len(words) % 3 or column > MOST_COLUMNS:
-        raise ValueError(f"its Properties {properties[:60]!r} lack species:S:1 or pos:R:3")
-    return species, found["pos"]
+    columns: dict[str, int] = {}
+    width = 0
+    for name, kind, many in zip(words[::3], words[1::3], words[2::3], strict=False):
+        expected = {"species": ("S", "1"), "Z": ("I", "1"), "pos": ("R", "3")}.get(name, (kind, many))
+        odd = name in columns or name in _OWN_NAMES
+        if odd or not re.fullmatch(r"[0-9]{1,4}", many) or (kind, many) != expected:
+            raise ValueError(f"its Properties have {name[:20]}:{kind[:5]}:{many[:20]}, which is no list of columns")
+        columns[name] = width
+        width += int(many)
+    if len(words) % 3 or "pos" not in columns or ("species" in columns) == ("Z" in columns) or width > MOST_COLUMNS:
+        raise ValueError(f"its Properties {properties[:60]!r} lack pos:R:3 or species:S:1 (or, without it, Z:I:1)")
+    for row, line in enumerate(atoms):
+        values = line.split()
+        if len(values) < width:
+            raise ValueError(f"atom {row + 1} has only {len(values)} columns")
+        if "species" in columns:
+            symbol = values[columns["species"]]
+            number_of(symbol, id, row)
+            if symbol in ("D", "T"):
+                raise ValueError(f"atom {row + 1} is {symbol}, which ASE does not know; write H")
+        place = values[columns["pos"] : columns["pos"] + 3]
+        if not all(abs(float(word)) < LARGEST_NUMBER for word in place):
+            raise ValueError(f"atom {row + 1} has {' '.join(place)[:60]!r} for its place")
 
 
-def _number(name: str, id: str, index: int) -> int:
-    if re.fullmatch(r"[0-9]{1,3}", name) and 0 < int(name) < len(SYMBOLS):
-        return int(name)
-    return number_of(name, id, index)
-
-
-def _floats(words: list[str], where: str) -> NDArray[np.float64]:
+def _id(comment: str) -> str | None:
+    """The id exactly as written (ASE would read 007 as the number 7)."""
+    found = {match[1]: match[2] for match in _ID.finditer(comment)}
+    text = next((found[key] for key in ID_KEYS if found.get(key)), None)
+    if text is None or not text.startswith('"'):
+        return text
     try:
-        values = np.array([float(word[:60]) for word in words], dtype=np.float64)
+        return str(json.loads(text))
     except ValueError:
-        values = np.array([np.nan])
-    if not (np.isfinite(values) & (abs(values) < 1e9)).all():
-        raise ValueError(f"{where} has {' '.join(words)[:60]!r} for numbers")
-    return values
-
-
-def _id(comment: dict[str, str]) -> str | None:
-    """The id exactly as written (007 is no number)."""
-    text = next((comment[key] for key in ID_KEYS if comment.get(key)), None)
-    return None if text is None else _text(text)
-
-
-def _further(comment: dict[str, str]) -> dict[str, Any]:
-    """The single numbers, truth values and texts of the comment."""
-    kept: dict[str, Any] = {}
-    for key, value in comment.items():
-        if key.lower() not in _SPECIAL and value[:1] not in ("{", "["):
-            found = _text(value) if value[:1] in ('"', "'") else _value(value)
-            if not (isinstance(found, str) and _is_vector(found)):
-                kept[key] = found
-    return kept
-
-
-def _value(text: str) -> Any:
-    if text in _TRUTH:
-        return _TRUTH[text]
-    for kind in (int, float):
-        try:
-            return kind(text[:300])
-        except ValueError:
-            continue
-    return text
-
-
-def _is_vector(text: str) -> bool:
-    words = text.split()
-    return len(words) > 1 and all(re.fullmatch(r"[-+0-9.eE]+|[TF]", word) for word in words)
-
-
-def _text(value: str) -> str:
-    """What stands between quotes, if there are any."""
-    if value[:1] == "'":
-        return value[1:-1]
-    if value[:1] != '"' or value[-1:] != '"' or len(value) < 2:
-        return value
-    try:
-        return str(json.loads(value))
-    except ValueError:
-        return re.sub(r"\\(.)", r"\1", value[1:-1])
+        return re.sub(r"\\(.)", r"\1", text[1:-1])

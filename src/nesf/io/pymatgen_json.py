@@ -1,7 +1,7 @@
-"""pymatgen JSON read into crystals, by its layout alone.
+"""pymatgen JSON read by pymatgen, which is given plain numbers and symbols alone.
 
-pymatgen's own reader makes objects of whatever classes the text names, importing their modules; a file that is not
-trusted must not choose what is imported, so this one reads the numbers and nothing else.
+pymatgen's own reader makes objects of whatever classes the properties of a text name, importing their modules; a file
+that is not trusted must not choose what is imported, so no properties and no names of classes reach it.
 """
 
 import json
@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
-from nesf.io.limits import LARGEST_COLLECTION_BYTES, text_of
-from nesf.io.structures import ID_KEYS, number_of, one_line, plain
-from nesf.lattice import cell_from_parameters
+from nesf.io.limits import LARGEST_COLLECTION_BYTES, MOST_ATOMS, text_of
+from nesf.io.structures import ID_KEYS, from_pymatgen, number_of, one_line, plain, quiet
 
 AGREE_ANGSTROM = 0.1
 """Fractional and Cartesian coordinates of a site may differ by so much, by rounding and lattice vectors."""
+OCCUPANCY_TOLERANCE = 1e-3
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
@@ -57,6 +55,8 @@ def _is_entry(value: Any) -> bool:
 
 
 def _crystal_of_entry(fallback: str, entry: Any) -> Crystal:
+    from pymatgen.core import Structure
+
     if not _is_entry(entry):
         raise NesfError(f"Entry {fallback!r} is no pymatgen structure.")
     record = dict(entry) if "structure" in entry else {"structure": entry}
@@ -65,56 +65,67 @@ def _crystal_of_entry(fallback: str, entry: Any) -> Crystal:
     properties = {**(own if isinstance(own, dict) else {}), **record}
     name = str(next((properties[key] for key in ID_KEYS if isinstance(properties.get(key), (str, int))), fallback))
     try:
-        cell = _cell(body["lattice"])
-        sites = body["sites"]
-        numbers = [_number(site, name, index) for index, site in enumerate(sites)]
-        frac = [_place(site, cell, name, index) for index, site in enumerate(sites)]
+        bare = _bare(body, name)
+        with quiet():
+            structure = Structure.from_dict(bare)
+            _check_agreement(structure, body["sites"])
+            structure.properties = plain(properties)
+            return from_pymatgen(structure, name)
     except NesfError:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, np.linalg.LinAlgError) as error:
+    except Exception as error:  # the reader raises many kinds
         kind = "lacks " if isinstance(error, KeyError) else ""
         raise NesfError(f"Entry {name!r} is no readable pymatgen structure: {kind}{one_line(error)}.") from None
-    return Crystal.from_frac(name, numbers, frac, cell, plain(properties))
 
 
-def _cell(lattice: Mapping[str, Any]) -> NDArray[np.float64]:
+def _bare(body: Mapping[str, Any], id: str) -> dict[str, Any]:
+    """A structure of nothing but the numbers and symbols of the crystal."""
+    lattice, sites = body["lattice"], body["sites"]
+    if len(sites) > MOST_ATOMS:
+        raise ValueError(f"it has {len(sites)} atoms; at most {MOST_ATOMS} are read")
     if not all(lattice.get("pbc", [True])):
         raise ValueError("it is not periodic along all axes (pbc); a crystal is")
     if "matrix" in lattice:
-        matrix = np.array(lattice["matrix"], dtype=np.float64)
-        if matrix.shape != (3, 3):
-            raise ValueError(f"its lattice has a matrix of shape {matrix.shape}, not three vectors as rows")
-        return matrix
-    values = torch.tensor([float(lattice[name]) for name in _PARAMETERS], dtype=torch.float64)
-    return cell_from_parameters(values[:3], torch.deg2rad(values[3:])).numpy()
+        cell = {"matrix": _finite(lattice["matrix"], (3, 3), "its lattice")}
+    else:
+        values = _finite([lattice[name] for name in _PARAMETERS], (6,), "its lattice")
+        cell = dict(zip(_PARAMETERS, values, strict=True))
+    return {"lattice": cell, "sites": [_bare_site(site, id, index) for index, site in enumerate(sites)]}
 
 
-def _number(site: Mapping[str, Any], id: str, index: int) -> int:
+def _bare_site(site: Mapping[str, Any], id: str, index: int) -> dict[str, Any]:
     species = site["species"]
-    if len(species) != 1 or abs(float(species[0].get("occu", 1)) - 1) > 1e-3:
-        held = ", ".join(f"{one.get('element')}:{one.get('occu', 1)}" for one in species)
+    occupancies = [float(one.get("occu", 1)) for one in species[:5]]
+    if len(species) != 1 or not abs(occupancies[0] - 1) <= OCCUPANCY_TOLERANCE:
+        held = ", ".join(f"{str(one.get('element'))[:20]}:{n:g}" for one, n in zip(species, occupancies, strict=False))
         raise NesfError(
-            f"Structure {id!r} is disordered: its site {index + 1} holds {held[:60] or 'nothing'}; "
+            f"Structure {id!r} is disordered: site {index + 1} holds {held or 'nothing'}; "
             "only fully occupied sites of one element can be read, so order it first."
         )
-    return number_of(str(species[0]["element"]), id, index)
+    symbol = str(species[0]["element"])[:20]
+    number_of(symbol, id, index)
+    kept = {"element": symbol, "occu": 1}
+    return {"species": [kept], "abc": _finite(site["abc"], (3,), f"site {index + 1}")}
 
 
-def _place(site: Mapping[str, Any], cell: NDArray[np.float64], id: str, index: int) -> NDArray[np.float64]:
-    """Fractional coordinates of a site, with which its Cartesian ones must agree where there are both."""
-    cart = None if site.get("xyz") is None else np.array(site["xyz"], dtype=np.float64)
-    if site.get("abc") is None:
-        if cart is None:
-            raise ValueError(f"site {index + 1} has no coordinates (abc)")
-        return np.array(np.linalg.solve(cell.T, cart), dtype=np.float64)
-    frac = np.array(site["abc"], dtype=np.float64)
-    if frac.shape != (3,):
-        raise ValueError(f"site {index + 1} has {frac.size} coordinates instead of 3")
-    if cart is not None and cart.shape == (3,) and np.isfinite([*frac, *cart, *cell.ravel()]).all():
-        gap = np.linalg.solve(cell.T, cart) - frac
-        if np.linalg.norm((gap - gap.round()) @ cell) > AGREE_ANGSTROM:
-            raise NesfError(
-                f"Entry {id!r} contradicts itself: the coordinates abc and xyz of site {index + 1} are different "
-                "places; delete the wrong ones."
+def _finite(values: Any, shape: tuple[int, ...], where: str) -> Any:
+    """The numbers as lists; pymatgen would take any nine for a lattice, and carry on with those that are none."""
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{where} has numbers of shape {array.shape}, not {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{where} has a number that is not finite")
+    return array.tolist()
+
+
+def _check_agreement(structure: Any, sites: list[Any]) -> None:
+    """Where a file gives Cartesian coordinates, too, they must be those of the fractional ones."""
+    given = [(index, site["xyz"]) for index, site in enumerate(sites) if site.get("xyz") is not None]
+    for index, xyz in given:
+        cart = _finite(xyz, (3,), f"site {index + 1}")
+        gap = structure.lattice.get_fractional_coords(cart) - structure[index].frac_coords
+        if np.linalg.norm(structure.lattice.get_cartesian_coords(gap - gap.round())) > AGREE_ANGSTROM:
+            raise ValueError(
+                f"it contradicts itself: the coordinates abc and xyz of site {index + 1} are different places; "
+                "delete the wrong ones"
             )
-    return frac
