@@ -52,13 +52,13 @@ TINY = replace(
 )
 # Without dropout, whose noise no two programs share.
 NETWORK = replace(PAPER.network, dropout=0.0)
-COARSE = replace(codec.load().card.config.estimation, interval=2.0, min_particles=1, iterations=3)
+COARSE = replace(codec.load("lcs6a-paper").card.config.estimation, interval=2.0, min_particles=1, iterations=3)
 
 
 @pytest.fixture(scope="module")
 def model() -> codec.Codec:
     """The shipped model, with an estimation that takes no time."""
-    shipped = codec.load()
+    shipped = codec.load("lcs6a-paper")
     return codec.Codec(shipped.model, replace(shipped.card, config=replace(shipped.card.config, estimation=COARSE)))
 
 
@@ -302,7 +302,7 @@ def test_the_gpu_script_runs_where_only_the_four_packages_are_installed(root, tm
     blocked = sorted(dependencies() - CORE_PACKAGES)
     script = root / "benchmarks" / "gpu.py"
     table = tmp_path / "val.parquet"
-    write_table(table, synthetic(codec.load().card.domain.vocabulary, 3).crystals)
+    write_table(table, synthetic(codec.load("lcs6a-paper").card.domain.vocabulary, 3).crystals)
     arguments = ["--device", "cpu", "--quick", "--minutes", "0", "--val", str(table), "--set", "batch=8"]
     arguments += ["--out", str(tmp_path)]
     code = f"""
@@ -329,3 +329,9 @@ runpy.run_path({str(script)!r}, run_name="__main__")
 def test_a_gpu_that_is_not_there_is_said(capsys):
     assert main(["bench", "--quick", "--device", "cuda"]) == 1
     assert capsys.readouterr().err == "nesf: There is no GPU here that PyTorch can use; leave --device out.\n"
+
+
+def test_a_model_without_a_published_algorithm_is_refused():
+    some = synthetic(codec.load("universal").card.domain.vocabulary, 3)
+    with pytest.raises(NesfError, match="universal is of another architecture"):
+        measure(codec.load("universal"), some, some, QUICK, print)

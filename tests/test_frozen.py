@@ -69,7 +69,7 @@ def test_in_bfloat16_it_is_so_nearly(network):
 
 @torch.no_grad()
 def test_the_shipped_network_is_as_exact():
-    shipped = codec.load()
+    shipped = codec.load("lcs6a-paper")
     crystals = [c for c in textbook() if shipped.refusal(c) is None]
     field = shipped.field(shipped.encode(crystals))
     random = torch.Generator().manual_seed(0)

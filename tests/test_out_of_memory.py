@@ -70,7 +70,7 @@ def test_a_real_lack_of_memory_is_known_as_one(take):
 
 @pytest.fixture(scope="module")
 def model() -> Codec:
-    return nesf.load("lcs6a")
+    return nesf.load("lcs6a-paper")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_the_command_goes_on_and_gives_the_reason(crystals, monkeypatch, tmp_pat
         return real(field, ids, *arguments, **options)
 
     monkeypatch.setattr(codecs, "estimate", estimate)
-    words = ["reconstruct", "lcs6a", str(tmp_path / "in.parquet"), "--out", str(tmp_path / "out.parquet")]
+    words = ["reconstruct", "lcs6a-paper", str(tmp_path / "in.parquet"), "--out", str(tmp_path / "out.parquet")]
     assert main(words) == 0
     left_out = (tmp_path / "out.left_out.csv").read_text(encoding="utf-8").splitlines()
     assert len(left_out) == 2
@@ -177,7 +177,7 @@ from nesf.data import load_dataset
 def kib(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
-model = nesf.load("lcs6a")
+model = nesf.load("lcs6a-paper")
 crystals = [one for one in load_dataset("textbook").crystals if model.refusal(one) is None] * 3
 model.reconstruct(crystals[:5])  # so that the libraries have what they need
 before = kib("VmSize")
@@ -213,7 +213,7 @@ def test_the_memory_room_needs_no_torch():
 def test_the_soak_runs_and_accounts_for_all(crystals, root, tmp_path):
     odd = Crystal("too heavy", [94], [[0, 0, 0]], 4 * np.eye(3))
     write_table(tmp_path / "in.parquet", [*crystals, odd])
-    words = ["in.parquet", "--model", "lcs6a", "--plot", "soak.png", "--out", "soak.json"]
+    words = ["in.parquet", "--model", "lcs6a-paper", "--plot", "soak.png", "--out", "soak.json"]
     command = [sys.executable, root / "tests" / "long" / "soak.py", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -129,7 +129,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: str | Non
 
 
 def test_models_and_data_are_described_by_their_hashes() -> None:
-    model, data = nesf.load("lcs6a"), load_dataset("textbook")
-    described = {"method": "nesf", "name": "lcs6a", "preset": "fast", "sha256": model.fingerprint}
+    model, data = nesf.load("lcs6a-paper"), load_dataset("textbook")
+    described = {"method": "nesf", "name": "lcs6a-paper", "preset": "fast", "sha256": model.fingerprint}
     assert describe_model(model) == described
     assert describe_data(data) == {"name": "textbook", "sha256": data.sha256, "crystals": len(data.crystals)}

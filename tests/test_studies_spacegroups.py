@@ -24,7 +24,7 @@ TRUE = (rocksalt(), caesium_chloride(), perovskite())
 
 @pytest.fixture(scope="module")
 def model() -> Codec:
-    return nesf.load("lcs6a")
+    return nesf.load("lcs6a-paper")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_projection_helps_on_real_crystals(model: Codec, shared_data: Path) -> N
 @pytest.mark.usefixtures("briefly")
 def test_the_command_writes_table_and_picture(tmp_path: Path) -> None:
     write_table(tmp_path / "known.parquet", TRUE)
-    assert main(["study", "spacegroups", "lcs6a", str(tmp_path / "known.parquet"), "--out", str(tmp_path)]) == 0
+    assert main(["study", "spacegroups", "lcs6a-paper", str(tmp_path / "known.parquet"), "--out", str(tmp_path)]) == 0
     folder = tmp_path / "spacegroups"
     assert {path.name for path in folder.iterdir()} == {"study.json", "spacegroups.csv", "spacegroups.png"}
     assert read_record(folder)["values"]["recommended_angstrom"] == 0.2

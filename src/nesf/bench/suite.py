@@ -119,8 +119,13 @@ def measure(codec: Codec, data: Dataset, train: Dataset, effort: Effort, note: C
         note: for progress.
 
     Raises:
-        NesfError: if the model takes none of the crystals.
+        NesfError: if the model is not of the paper's architecture, or takes none of the crystals.
     """
+    if codec.card.config.network.architecture != "perceptrons":
+        raise NesfError(
+            "The bench sets a model beside the published algorithms, which are those of the paper's network; "
+            f"{codec.card.name} is of another architecture, so take one like lcs6a-paper."
+        )
     taken = [crystal for crystal in data.crystals if codec.refusal(crystal) is None]
     if not taken:
         reason = codec.refusal(data.crystals[0])
