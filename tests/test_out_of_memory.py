@@ -211,7 +211,7 @@ def test_the_memory_room_needs_no_torch():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's files")
 def test_the_soak_runs_and_accounts_for_all(crystals, root, tmp_path):
-    odd = Crystal("too heavy", [94], [[0, 0, 0]], 4 * np.eye(3))
+    odd = Crystal("too large", [11], [[0, 0, 0]], 40 * np.eye(3))
     write_table(tmp_path / "in.parquet", [*crystals, odd])
     words = ["in.parquet", "--model", "lcs6a-paper", "--plot", "soak.png", "--out", "soak.json"]
     command = [sys.executable, root / "tests" / "long" / "soak.py", *words]
