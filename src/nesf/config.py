@@ -102,9 +102,7 @@ FEW = replace(
 """For about a hundred crystals: small batches, and cells and atoms that are never the same twice."""
 
 UNIVERSAL = Config(
-    network=NetworkSettings(
-        architecture="anchors", dropout=0.0, anchors=AnchorSettings(tokens=23, anchors_per_token=2)
-    ),
+    network=NetworkSettings(architecture="anchors", dropout=0.0, anchors=AnchorSettings(tokens=31)),
     sampling=SamplingSettings(
         position_global=GlobalSampling(per_crystal=32),
         position_local=LocalSampling(0.3, 1.2, 0.3, per_crystal=64),

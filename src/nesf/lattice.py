@@ -13,6 +13,9 @@ from nesf.shapes import Float
 # Fractional coordinates this close below 1 are folded to the lower face: files print 0.99999 for 0.
 FOLD_TOLERANCE = 1e-4
 
+STANDARD_TOLERANCE = 1e-4
+"""What is above the diagonal of a cell in the standard frame may be this large, Å."""
+
 
 def cell_from_parameters(
     lengths: Float[Tensor, "*batch 3"], angles_rad: Float[Tensor, "*batch 3"]
@@ -57,7 +60,7 @@ def standard_frame(cell: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3
     return cell_from_parameters(*parameters_from_cell(cell))
 
 
-def is_standard(cell: Float[Tensor, "3 3"], tolerance: float = 1e-4) -> bool:
+def is_standard(cell: Float[Tensor, "3 3"], tolerance: float = STANDARD_TOLERANCE) -> bool:
     """Whether a cell (angstrom) is in the standard frame, to ``tolerance`` angstrom."""
     (a_x, a_y, a_z), (_, b_y, b_z), (_, _, c_z) = cell.tolist()
     return max(abs(a_y), abs(a_z), abs(b_z)) <= tolerance and min(a_x, b_y, c_z) > 0

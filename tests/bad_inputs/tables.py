@@ -63,6 +63,7 @@ CASES: tuple[Case, ...] = (
     refused("no_head.parquet", bytes(200) + FULL[200:], "damaged"),
     refused("no_cif.csv", "material_id,formula\na,NaCl\n", "no column 'cif'"),
     refused("broken_cif.csv", csv("data_x\n_cell_length_a oops\n"), "'a' has no"),
+    refused("long_id.csv", f"material_id,cif\n{'a' * 500},x\n", "material_id of 500 letters"),
     refused("empty_cif.csv", csv(""), "'a' has no"),
     refused("disordered.csv", csv(GOOD.replace("0 0 0 1", "0 0 0 0.5")), "disordered"),
     refused("short_row.csv", "material_id,cif\na\n", "'a' has no"),

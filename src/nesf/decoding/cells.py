@@ -12,7 +12,8 @@ def cell_problems(cells: Float[Tensor, "n_crystals 3 3"], settings: EstimationSe
     """The cells (angstrom) that can not, by their index, each with the reason as a sentence."""
     finite = cells.isfinite().flatten(1).all(1)
     lengths = cells.norm(dim=2)
-    upright = (cells.diagonal(dim1=1, dim2=2) > 0).all(1)
+    standard = cells.triu(1).abs().amax((1, 2)) <= lattice.STANDARD_TOLERANCE
+    upright = (cells.diagonal(dim1=1, dim2=2) > 0).all(1) & standard
     inside = (lengths.amin(1) >= settings.min_extent) & (lengths.amax(1) <= settings.max_extent)
     thick = lattice.volume(torch.where(finite[:, None, None], cells, 1.0)) >= settings.min_extent**3
     checks = torch.stack((finite, upright, inside, thick), 1).cpu()

@@ -12,6 +12,7 @@ from nesf.io.cif_reading import crystal_from_cif
 from nesf.io.limits import LARGEST_COLLECTION_BYTES, check_size
 
 LONGEST_FIELD = 2**24
+LONGEST_ID = 250
 
 
 def read_cdvae(path: str | Path) -> Iterator[Crystal | Failure]:
@@ -28,6 +29,10 @@ def read_cdvae(path: str | Path) -> Iterator[Crystal | Failure]:
     numeric = {name: _is_numeric([row.get(name) for row in rows]) for name in (rows[0] if rows else {})}
     for index, row in enumerate(rows, start=1):
         name = row.get("material_id") or f"{path.stem}-{index}"
+        if len(name) > LONGEST_ID:  # as where a quote is missing, and the text of a CIF slips into another column
+            name, long = f"{path.stem}-{index}", len(name)
+            yield Failure(name, f"Row {index} of {path.name} has a material_id of {long} letters; shorten it.")
+            continue
         try:
             crystal = crystal_from_cif(name, row["cif"] or "")
             yield Crystal(name, crystal.numbers, crystal.cart, crystal.cell, _properties(row, numeric))
