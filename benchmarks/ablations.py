@@ -33,6 +33,7 @@ ROWS: dict[str, list[str]] = {
     "no shift, strain or rattle": ["--training.shift", "0", "--training.strain", "0", "--training.rattle", "0"],
     "no noise on z": ["--training.latent-noise", "0"],
     "three times the noise on z": ["--training.latent-noise", "0.03"],
+    "23 tokens of 8, two anchors each": [*TOKENS, "23", "--network.anchors.anchors-per-token", "2"],
     "31 tokens of 6, an anchor each": [*TOKENS, "31", *ONE_ANCHOR],
     "37 tokens of 5, an anchor each": [*TOKENS, "37", *ONE_ANCHOR],
     "40 tokens of 4, an anchor each": [*TOKENS, "40", *ONE_ANCHOR],
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--crystals", type=int, default=12_000, help="of the training table, chosen at random")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch", type=int, default=64, help="small ones make more steps of a short training")
+    parser.add_argument("--base", default="", help="options of all rows but for those that set them themselves")
     parser.add_argument("--out", type=Path, default=Path("ablations"))
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     options = parser.parse_args()
@@ -86,7 +88,7 @@ def cut(options: argparse.Namespace) -> None:
 def row(name: str, options: argparse.Namespace) -> list[dict[str, float]]:
     """Train and score a variant, or read what an earlier call found."""
     run = options.out / name.replace(" ", "-").replace(",", "").replace(":", "").replace("'", "")
-    flags = ROWS[name]
+    flags = beside(options.base.split(), ROWS[name])
     preset = [] if "--preset" in flags else ["--preset", "universal"]
     if not (run / "model.safetensors").exists():
         epochs = ["--training.epochs", str(options.epochs), "--training.validate-every", str(options.epochs)]
@@ -100,6 +102,13 @@ def row(name: str, options: argparse.Namespace) -> list[dict[str, float]]:
             subprocess.run([*NESF, "evaluate", str(run), str(table), "--json", str(scores)], check=True)
         found.append(json.loads(scores.read_text()))
     return found
+
+
+def beside(base: list[str], own: list[str]) -> list[str]:
+    """The options of a row with those of all rows that it does not set; another preset has a network of its own."""
+    if "--preset" in own:
+        return own
+    return [word for at in range(0, len(base), 2) if base[at] not in own for word in base[at : at + 2]] + own
 
 
 def write(options: argparse.Namespace, done: dict[str, list[dict[str, float]]]) -> None:
