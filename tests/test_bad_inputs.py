@@ -214,6 +214,22 @@ def test_a_row_of_a_million_atoms_is_refused(tmp_path: Path) -> None:
     assert "1000000 atoms" in failure.reason
 
 
+def test_packed_files_in_a_folder_are_said(tmp_path: Path) -> None:
+    for name in ("a.cif.gz", "b.zip", "notes.txt.gz", "picture.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [(one.id, "unpack it" in one.reason) for one in read(tmp_path)] == [("a.cif.gz", True), ("b.zip", True)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_file_name_that_is_no_text_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, content in ((b"caf\xe9.cif", GOOD), (b"th\xe9.cif", "no CIF")):
+        (tmp_path / "in" / os.fsdecode(name)).write_text(content, encoding="utf-8")
+    assert main(["data", "import", str(tmp_path / "in"), "--out", str(tmp_path / "o.parquet")]) == 3
+    assert [one.id for one in read(tmp_path / "o.parquet")] == ["caf\ufffd"]
+    assert "th\ufffd" in (tmp_path / "o.left_out.csv").read_text(encoding="utf-8")
+
+
 def test_an_archive_is_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -100,7 +100,18 @@ CASES: tuple[Case, ...] = (
     works("close_as_hydrogen.cif", cif(rows=("H1 H 0 0 0 1", "H2 H 0.1312 0 0 1")), 2),
     # Symmetry
     works("no_symmetry.cif", cif(symmetry=""), 2),
-    works("unknown_symmetry.cif", cif(symmetry="_symmetry_space_group_name_H-M ?\n"), 2),
+    refused("unknown_symmetry.cif", cif(symmetry="_symmetry_space_group_name_H-M ?\n"), "space group is unknown"),
+    refused(
+        "another_group_of_the_same_order.cif",
+        cif(symmetry=named("P 2 2 2") + operations("x,y,z", "-x,-y,z", "x,-y,z", "-x,y,z")),
+        "lists the operations of P m m 2",
+    ),
+    refused(
+        "more_formula_units.cif",
+        cif(symmetry=named("F m -3 m"), more="_chemical_formula_sum 'Na Cl'\n_cell_formula_units_Z 2\n"),
+        "its cell holds 2 formula units",
+    ),
+    works("underscore_in_name.cif", cif(cell(4, 5, 6, (90, 100, 90)), named("P 2_1/c")), 4),
     works("named_alone.cif", cif(symmetry=named("F m -3 m")), 8),
     works("number_alone.cif", cif(symmetry="_symmetry_Int_Tables_number 225\n"), 8),
     works("hall_symbol_alone.cif", cif(symmetry="_space_group_name_Hall '-F 4 2 3'\n"), 8),

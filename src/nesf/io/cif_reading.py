@@ -247,10 +247,11 @@ def _check_contents(block: Block, operations: Operations, numbers: NDArray[np.in
     conflict = contradiction(block, operations)
     if conflict and not counted:
         raise NesfError(f"Its symmetry contradicts itself: {conflict}; correct the name or complete the operations.")
-    if counted is False and len(operations[0]) == 1:
+    if counted is False:
+        cure = "list its symmetry operations or all of its atoms" if len(operations[0]) == 1 else "correct it"
         raise NesfError(
-            f"It has {len(numbers)} atoms without symmetry, but says that its cell holds {units:g} formula units of "
-            f"{(block.one('_chemical_formula_sum') or '')[:60]!r}; list its symmetry operations or all of its atoms."
+            f"Its atoms and symmetry make {len(numbers)} atoms, but it says that its cell holds {units:g} formula "
+            f"units of {(block.one('_chemical_formula_sum') or '')[:60]!r}; {cure}."
         )
 
 

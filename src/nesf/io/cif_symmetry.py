@@ -51,19 +51,29 @@ def operations_of(block: Block, alpha: float, gamma: float, metric: NDArray[np.f
             )
         return operations
     if _name(block) is None:
+        if unknown := next((tag for tag in (*_NAMES, *_HALLS, *_NUMBERS) if tag in block), None):
+            raise NesfError(
+                f"Its space group is unknown ({unknown} on line {block.lines[unknown]} says nothing) and no operations "
+                "are listed; name the group, P 1 where all atoms are listed."
+            )
         return np.eye(3)[None], np.zeros((1, 3))
     return _named(block, alpha, gamma, metric)
 
 
 def contradiction(block: Block, operations: Operations) -> str | None:
     """How listed operations contradict the group that is named beside them, in words; None where they do not."""
+    import gemmi
+
     choices = _groups(block)
     if not choices:
         return None
     named, found = len(choices[0].sym_ops), len(np.unique(operations[0], axis=0))
-    if named == found:
+    if named != found:
+        return f"it names the space group {_name(block)!r}, which has {named} rotations, but lists {found}"
+    group, other = (gemmi.find_spacegroup_by_ops(one) for one in (choices[0], _group_of(operations)))
+    if group is None or other is None or group.number == other.number:  # settings that have no name are let pass
         return None
-    return f"it names the space group {_name(block)!r}, which has {named} rotations, but lists {found}"
+    return f"it names the space group {_name(block)!r}, but lists the operations of {other.xhm()}"
 
 
 def _listed(texts: list[str], line: int) -> "gemmi.GroupOps":
@@ -106,6 +116,18 @@ def _operation(text: str) -> "gemmi.Op | None":
     except (RuntimeError, ValueError):
         return None
     return operation if abs(operation.det_rot()) == operation.DEN**3 else None
+
+
+def _group_of(operations: Operations) -> "gemmi.GroupOps":
+    import gemmi
+
+    found = []
+    for rotation, translation in zip(*operations, strict=True):
+        operation = gemmi.Op()
+        operation.rot = (rotation * gemmi.Op.DEN).round().astype(int).tolist()
+        operation.tran = (translation * gemmi.Op.DEN).round().astype(int).tolist()
+        found.append(operation)
+    return gemmi.GroupOps(found)
 
 
 def _arrays(group: "gemmi.GroupOps") -> Operations:
@@ -157,6 +179,7 @@ def _groups(block: Block, alpha: float = 0.0, gamma: float = 0.0) -> "list[gemmi
         name = group.hm if group else None
     if name is None or len(name) > LONGEST_NAME:
         return []
+    name = name.replace("_", "")  # as papers and databases write P2_1/c
     # The ICSD writes "F d -3 m S" and "F d -3 m Z" for the two origins.
     name = re.sub(r"\s*(?<!:)[SZ]$", lambda end: ":1" if end[0].endswith("S") else ":2", name)
     found = {}

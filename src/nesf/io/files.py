@@ -1,6 +1,7 @@
 """Any readable file or folder, read into crystals."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +32,10 @@ _BY_ENDING: dict[str, _Reader] = {
     ".parquet": iter_table,
     ".csv": read_cdvae,
 }
+_COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".z"}
+_ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar"}
+# Bytes of a file name that are no UTF-8, as Python passes them on.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 READABLE = "CIF, POSCAR, extended XYZ, pymatgen JSON, Parquet tables, CDVAE csv and the released pickle folders"
 
 Objection = Callable[[Crystal], str | None]
@@ -184,8 +189,20 @@ def _walk(folder: Path) -> Iterator[tuple[Path, _Reader]]:
         if entry.is_dir():
             # A link may lead back to where it stands, so none is followed; but it is not passed over in silence.
             yield from [(entry, _unreadable)] if entry.is_symlink() else _walk(entry)
+        elif reader is None and _is_packed(entry):
+            yield entry, _packed
         elif reader not in (None, read_released):
             yield entry, reader if oddness(entry) is None else _unreadable
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a file is an archive, or a compressed file that could be read if it were not."""
+    ending = path.suffix.lower()
+    return ending in _ARCHIVES or (ending in _COMPRESSED and _reader_of(path.with_suffix("")) is not None)
+
+
+def _packed(path: Path) -> Iterator[Crystal | Failure]:
+    raise NesfError(f"File {path} is packed; unpack it first.")
 
 
 def _unreadable(path: Path) -> Iterator[Crystal | Failure]:
@@ -242,10 +259,13 @@ def _converted(item: Crystal | Failure, cell: Cell) -> Crystal | Failure:
 
 
 def _named(item: Crystal | Failure, path: Path) -> Crystal | Failure:
-    """A failure's reason names its file."""
-    if isinstance(item, Crystal) or path.name in item.reason:
-        return item
-    return Failure(item.id, f"In {path}: {item.reason}")
+    """A failure's reason names its file; nothing holds bytes of file names that are no text."""
+    if isinstance(item, Crystal):
+        name = _NO_TEXT.sub("\ufffd", item.id)
+        return item if name == item.id else item.renamed(name)
+    reason = item.reason if path.name in item.reason else f"In {path}: {item.reason}"
+    name, reason = (_NO_TEXT.sub("\ufffd", text) for text in (item.id, reason))
+    return item if (name, reason) == (item.id, item.reason) else Failure(name, reason)
 
 
 def _unique(items: Iterable[Crystal | Failure], taken: Iterable[str]) -> Iterator[Crystal | Failure]:
