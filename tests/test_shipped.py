@@ -133,7 +133,7 @@ def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path, root: P
     covered, refused = values["crystals"], values["refused"]
     summary = values["summary"]
     readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    assert f"Of the {summary['crystals']} textbook crystals it covers {summary['covered']}: " in readme
+    assert f"Of the {summary['crystals']} textbook crystals `universal` covers {summary['covered']}: " in readme
     assert len(covered) >= 40
     assert len(covered) + len(refused) == len(load_dataset("textbook").crystals)
     assert all(row["reason"] for row in refused)
@@ -151,4 +151,4 @@ def test_the_demo_writes_cifs_that_pymatgen_and_ase_read(tmp_path: Path, root: P
 
 def test_the_readme_counts_its_parameters(model, root: Path):
     count = sum(parameter.numel() for parameter in model.model.parameters())
-    assert f"({count:,} parameters" in (root / "README.md").read_text(encoding="utf-8")
+    assert f"`lcs6a-paper` has {count:,} parameters" in (root / "README.md").read_text(encoding="utf-8")
