@@ -33,7 +33,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>$x^{$"
 
 @pytest.fixture(scope="module")
 def model() -> Codec:
-    return nesf.load("lcs6a")
+    return nesf.load("lcs6a-paper")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_interpolate_goes_on_without_the_ends_that_are_missing(
 ) -> None:
     write_table(tmp_path / "t.parquet", [rocksalt(), perovskite()])
     table = ["--data", str(tmp_path / "t.parquet"), "--steps", "2", "--out", str(tmp_path)]
-    assert main(["study", "interpolate", "lcs6a", "NaCl", "SrTiO3", "NaCl", "nowhere", *table]) == 0
+    assert main(["study", "interpolate", "lcs6a-paper", "NaCl", "SrTiO3", "NaCl", "nowhere", *table]) == 0
     shown = capsys.readouterr()
     assert "nowhere" in shown.err
     record = json.loads((tmp_path / "interpolate" / "study.json").read_text())
@@ -160,12 +160,12 @@ def test_interpolate_goes_on_without_the_ends_that_are_missing(
     assert np.allclose(first.cell, steps[0].cell, atol=1e-4)
     assert len(first) == len(steps[0])
     # Other ends take the place of these.
-    assert main(["study", "interpolate", "lcs6a", "SrTiO3", "NaCl", *table]) == 0
+    assert main(["study", "interpolate", "lcs6a-paper", "SrTiO3", "NaCl", *table]) == 0
     assert [path.name for path in (tmp_path / "interpolate").glob("*.png")] == ["SrTiO3-to-NaCl.png"]
     assert [path.name for path in (tmp_path / "interpolate" / "structures").iterdir()] == ["SrTiO3-to-NaCl"]
     capsys.readouterr()
     for ends in (["nowhere", "NaCl"], ["NaCl"], []):
-        assert main(["study", "interpolate", "lcs6a", *ends, *table]) == 1
+        assert main(["study", "interpolate", "lcs6a-paper", *ends, *table]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 3
 
 
@@ -232,7 +232,7 @@ def test_a_map_counts_what_is_refused(model: Codec, textbook: Dataset) -> None:
 def test_no_map_is_drawn_with_settings_that_are_none(
     method: str, words: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["study", "map", "lcs6a", "textbook", "--method", method, *words, "--out", str(tmp_path)]) == 1
+    assert main(["study", "map", "lcs6a-paper", "textbook", "--method", method, *words, "--out", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert words[0].removeprefix("--") in line
     assert words[1] in line
@@ -357,7 +357,16 @@ def test_a_missing_package_is_one_sentence(
     with pytest.raises(NesfError, match="not installed"):
         require(module)
     write_cif(rocksalt(), tmp_path / "salt.cif")
-    words = ["study", "map", "lcs6a", str(tmp_path / "salt.cif"), "--method", "umap", "--out", str(tmp_path / "out")]
+    words = [
+        "study",
+        "map",
+        "lcs6a-paper",
+        str(tmp_path / "salt.cif"),
+        "--method",
+        "umap",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f'pip install "{cure}"' in line

@@ -34,7 +34,7 @@ from nesf.testing import caesium_chloride, perovskite, rocksalt
 
 @pytest.fixture(scope="module")
 def model() -> Codec:
-    return nesf.load("lcs6a")
+    return nesf.load("lcs6a-paper")
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,7 @@ def test_a_true_atom_that_is_lost_is_ringed_although_all_found_ones_are_right() 
 def test_cells_that_are_not_conventional_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_table(tmp_path / "p.parquet", [convert(rocksalt(), "primitive"), perovskite()])
     words = [str(tmp_path / "p.parquet"), "--least", "1", "--out", str(tmp_path)]
-    assert main(["study", "errors-by-size", "lcs6a", *words]) == 0
+    assert main(["study", "errors-by-size", "lcs6a-paper", *words]) == 0
     shown = " ".join(capsys.readouterr().err.split())
     assert "1 crystals of p.parquet are not in their conventional cell" in shown
     assert "It has 2 atoms, its conventional cell 8." in shown
@@ -410,7 +410,7 @@ def test_a_part_of_the_crystals_is_spread_over_all() -> None:
 def test_a_command_writes_a_folder_that_says_where_it_comes_from(
     model: Codec, table: Path, tmp_path: Path, name: str, options: list[str], files: set[str]
 ) -> None:
-    words = ["lcs6a", str(table), *options, "--out", str(tmp_path)]
+    words = ["lcs6a-paper", str(table), *options, "--out", str(tmp_path)]
     assert main(["study", name, *words]) == 0
     folder = tmp_path / name
     assert {path.name for path in folder.iterdir()} == {"study.json", *files}
