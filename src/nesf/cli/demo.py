@@ -55,7 +55,7 @@ def _demo(
                     row["space_group_found"],
                     row["n_true"],
                     row["n_found"],
-                    show(row["position_actual"], 3),
+                    show(row["position_actual"], 4),
                     show(row["species_actual_percent"], 0),
                     show(row["length_error"], 3),
                 ]
@@ -69,6 +69,6 @@ def _demo(
     results.print(
         f"Of {summary['crystals']} crystals the model covers {summary['covered']}; {summary['right_atoms']} come "
         f"back with the right atoms, {summary['right_space_group']} with their space group; median position error "
-        f"{show(summary['median_position'], 3)} Å."
+        f"{show(summary['median_position'], 5)} Å."
     )
     results.print(f"{len(found.cifs)} CIFs, {found.picture.name} and errors.csv written to {out}", markup=False)
