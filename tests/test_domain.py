@@ -125,3 +125,13 @@ def test_a_model_for_any_setting_has_no_limits_of_axes_and_places():
     assert "Its atom" in conventional.refusal(aside)
     assert (anywhere.refusal(oblique), anywhere.refusal(aside)) == (None, None)
     assert "contains Na" in anywhere.refusal(testing.rocksalt())
+
+
+def test_a_model_with_room_for_few_elements_refuses_crystals_of_more():
+    domain = Domain.of(testing.known_crystals())
+    for room, expected in ((3, None), (2, "It is made of 3 elements, and the model's vectors have room for 2.")):
+        assert replace(domain, max_elements=room).refusal(testing.perovskite()) == expected
+    assert Domain.from_dict(replace(domain, max_elements=2).to_dict()).max_elements == 2
+    # Cards of before say nothing of it.
+    before = {key: value for key, value in domain.to_dict().items() if key != "max_elements"}
+    assert Domain.from_dict(before) == domain

@@ -2,8 +2,8 @@
 
     python tools/ship_model.py RUN NAME VALIDATION.parquet [MORE.parquet ...] [--limits LIMITS.txt]
 
-Network and weights are those of the run; estimation parameters are those of its preset as it stands now, so that
-they can be tuned on validation data without a new training. LIMITS.txt has a known limit on each line.
+Network and weights are those of the run; what decides how it encodes and decodes (corrections, estimation) is that of
+its preset as it stands now, so that it can be tuned on validation data without a new training. LIMITS.txt has a known limit on each line.
 """
 
 import argparse
@@ -33,12 +33,16 @@ def main() -> None:
     parser.add_argument("--limits", type=Path)
     options = parser.parse_args()
     model, card = weights.load(options.run / "model.safetensors")
-    config = replace(card.config, estimation=PRESETS[card.preset].estimation)  # type: ignore[index]
+    preset = PRESETS[card.preset]  # type: ignore[index]
+    anchors = replace(card.config.network.anchors, corrections=preset.network.anchors.corrections)
+    network = replace(card.config.network, anchors=anchors)
+    config = replace(card.config, network=network, estimation=preset.estimation)
     limits = tuple(options.limits.read_text(encoding="utf-8").splitlines()) if options.limits else ()
     domain = in_reach(card.domain, config.network)
     card = replace(card, name=options.name, config=config, domain=domain, limits=limits)
-    with Judge(2) as judge:
-        scores = dict(measure(Codec(model, card), table, judge) for table in options.tables)
+    codec = Codec(model, card)
+    with Judge(2, codec.tolerance) as judge:
+        scores = dict(measure(codec, table, judge) for table in options.tables)
     SHIPPED.mkdir(exist_ok=True)
     path = SHIPPED / f"{options.name}.safetensors"
     weights.save(path, model, replace(card, scores=scores))

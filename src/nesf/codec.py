@@ -32,7 +32,7 @@ AT_ONCE = {"cpu": 512, "cuda": 8192}
 # Space groups in what is decoded are searched within this, Å. The paper's network is off by a few hundredths of an
 # angstrom, and spglib compares pairs: at 0.1 Å it misses the group of nearly half of the textbook's crystals, at 0.2 Å
 # of a sixth, and at 0.3 Å it begins to find too high a group. What copies needs no more than its rare errors.
-TOLERANCES = {"perceptrons": 0.2, "anchors": 0.02}
+TOLERANCES = {"perceptrons": 0.2, "anchors": 0.01}
 _SHIPPED = "shipped"
 _NO_MEMORY = "There is not enough memory for it, even by itself; free some, or take a machine with more."
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from nesf.decoding.settings import EstimationSettings
 from nesf.errors import NesfError
 from nesf.fields.sampling import GlobalSampling, LocalSampling
-from nesf.model.settings import AnchorSettings, NetworkSettings
+from nesf.model.settings import NetworkSettings
 from nesf.training.settings import LossSettings, SamplingSettings, TrainingSettings
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ FEW = replace(
 """For about a hundred crystals: small batches, and cells and atoms that are never the same twice."""
 
 UNIVERSAL = Config(
-    network=NetworkSettings(architecture="anchors", dropout=0.0, anchors=AnchorSettings(tokens=31)),
+    network=NetworkSettings(architecture="anchors", dropout=0.0),
     sampling=SamplingSettings(
         position_global=GlobalSampling(per_crystal=32),
         position_local=LocalSampling(0.3, 1.2, 0.3, per_crystal=64),
@@ -110,8 +110,8 @@ UNIVERSAL = Config(
     ),
     loss=LossSettings(position=1.0, species=0.3, length=3.0, angle=3.0, anchors=1.0, measure="distances"),
     training=TrainingSettings(
-        epochs=48,
-        batch=192,
+        epochs=12,
+        batch=64,
         learning_rate=2e-3,
         schedule="one-cycle",
         warmup=0.02,
@@ -119,13 +119,13 @@ UNIVERSAL = Config(
         strain=0.03,
         rattle=0.02,
         deform=0.5,
-        double=0.1,
+        double=0.2,
         shift=0.5,
         latent_noise=0.01,
         group=24,
         clip=1.0,
         precision="auto",
-        validate_every=4,
+        validate_every=2,
     ),
     # The fields cost next to nothing, so no cheaper draft of them is worth its detour.
     estimation=replace(FAST.estimation, draft_above=float("inf")),

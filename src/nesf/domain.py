@@ -39,6 +39,7 @@ class Domain:
         atoms_upper: upper corner of that box, Å.
         setting: which cells of a lattice it takes: "conventional" ones, which is what it was trained on and cannot tell
             from others, or "any".
+        max_elements: most different elements in a cell; None where only ``vocabulary`` limits them.
 
     >>> from nesf.testing import hexagonal, perovskite, rocksalt
     >>> domain = Domain.of([rocksalt(), perovskite()])
@@ -58,6 +59,7 @@ class Domain:
     atoms_lower: Triple
     atoms_upper: Triple
     setting: Setting = "conventional"
+    max_elements: int | None = None
 
     @classmethod
     def of(cls, crystals: Sequence[Crystal]) -> "Domain":
@@ -88,6 +90,9 @@ class Domain:
             yield f"It contains {unknown}, and the model was trained on {len(self.vocabulary)} other elements."
         if len(crystal) > self.max_atoms:
             yield f"Its cell holds {len(crystal)} atoms, and the model was trained on at most {self.max_atoms}."
+        different = len(set(crystal.numbers.tolist()))
+        if self.max_elements is not None and different > self.max_elements:
+            yield f"It is made of {different} elements, and the model's vectors have room for {self.max_elements}."
         # Where axes and atoms lie in space is learned with the setting of the cells; a model for any setting copies it.
         conventional = self.setting == "conventional"
         if conventional:
@@ -134,8 +139,8 @@ class Domain:
     def from_dict(cls, data: Mapping[str, Any]) -> "Domain":
         """The inverse of ``to_dict``; raises NesfError on an unknown, missing or wrong entry."""
         expected = {field.name for field in fields(cls)}
-        # Cards that were written before the setting was declared are of models for conventional cells.
-        data = {"setting": "conventional", **data}
+        # Cards that were written before these were declared are of models for conventional cells and any elements.
+        data = {"setting": "conventional", "max_elements": None, **data}
         if data["setting"] not in get_args(Setting):
             known = ", ".join(get_args(Setting))
             raise NesfError(f"A model's domain has {data['setting']!r} for 'setting'; expected one of {known}.")
@@ -151,6 +156,7 @@ class Domain:
             atoms_lower=cast(Triple, _numbers(data, "atoms_lower", 3)),
             atoms_upper=cast(Triple, _numbers(data, "atoms_upper", 3)),
             setting=data["setting"],
+            max_elements=None if data["max_elements"] is None else int(_numbers(data, "max_elements", 1)[0]),
         )
 
 

@@ -78,6 +78,14 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def by_electronegativity(self) -> Int[Tensor, " classes"]:
+        """The rank of each class among the elements in their order in formulas, electropositive first.
+
+        >>> Vocabulary((3, 8, 9, 19)).by_electronegativity()
+        tensor([1, 2, 3, 0])
+        """
+        return torch.tensor([_FORMULA_ORDER.index(symbol(z)) for z in self.numbers]).argsort().argsort()
+
     def unknown(self, numbers: Iterable[int]) -> list[str]:
         """Symbols of the elements in ``numbers`` that are not in the vocabulary, in order of number."""
         return [symbol(z) for z in sorted({int(z) for z in numbers} - set(self.numbers))]

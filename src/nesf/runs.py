@@ -113,11 +113,13 @@ def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
 def in_reach(domain: Domain, network: NetworkSettings) -> Domain:
     """The domain of a training set, as far as a network can learn it, or beyond.
 
-    The architecture "anchors" learns to copy, so it takes any cell of a lattice, and no more atoms than it has anchors.
+    The architecture "anchors" learns to copy, so it takes any cell of a lattice, and no more atoms and elements than
+    its latent vectors have room for.
     """
     if network.architecture == "perceptrons":
         return domain
-    return replace(domain, max_atoms=min(domain.max_atoms, network.anchors.anchors), setting="any")
+    layout = network.layout
+    return replace(domain, max_atoms=min(domain.max_atoms, layout.tokens), max_elements=layout.elements, setting="any")
 
 
 def check_free(folder: Path) -> None:

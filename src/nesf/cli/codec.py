@@ -114,7 +114,7 @@ def _decode(
         cifs: write a CIF for each crystal (into a folder).
         symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell, and
             write that to all files. By default only the CIFs have it, found within the model's own tolerance
-            (0.02; the paper's network 0.2); with 0 not even they.
+            (0.01; the paper's network 0.2); with 0 not even they.
         literal: decode by the slow reference path.
         json: write what was decoded and what failed to this file (- for the standard output).
     """
@@ -173,7 +173,7 @@ def _reconstruct(
         cifs: write a CIF for each crystal (into a folder).
         symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell; all files
             and errors are then of that. By default only the CIFs have it, found within the model's own tolerance
-            (0.02; the paper's network 0.2); with 0 not even they.
+            (0.01; the paper's network 0.2); with 0 not even they.
         literal: decode by the slow reference path.
         json: write errors and metrics to this file (- for the standard output).
     """

@@ -18,7 +18,7 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal
 from nesf.io.export import work_beside
 from nesf.jobs import chunks
-from nesf.match import FOUND_TOLERANCE_ANGSTROM, Judge, total
+from nesf.match import Judge, total
 from nesf.metrics import COLUMNS, named, published
 from nesf.output import check_file
 from nesf.precision import best_device
@@ -37,7 +37,7 @@ def _evaluate(
     json: Path | None = None,
     literal: bool = False,
     match: bool = False,
-    tolerance: float = FOUND_TOLERANCE_ANGSTROM,
+    tolerance: float | None = None,
     processes: int = os.cpu_count() or 1,
 ) -> None:
     """Measure how well a model gives the crystals of a data set back, by the seven metrics of the paper.
@@ -53,15 +53,16 @@ def _evaluate(
         literal: decode by the slow reference path.
         match: judge the found crystals as structures, too: match rates by pymatgen's StructureMatcher, of all and of
             the valid ones (SMACT), RMSE and cRMSE, the RMSD of GLASS, recovery of the space group.
-        tolerance: with --match, of the space group of found crystals, in angstrom (of the true ones it is 0.01).
+        tolerance: with --match, of the space group of found crystals, in angstrom; by default that of the model, as in
+            its CIFs (0.01; the paper's network 0.2). Of the true ones it is 0.01.
         processes: with --match, how many match at the same time.
     """
     from nesf import codec, evaluation
     from nesf.data.datasets import open_dataset
 
-    judge = Judge(processes, tolerance) if match else None
-    options = {"match": judge.settings} if judge else {}
     loaded = codec.load(model, best_device())
+    judge = Judge(processes, loaded.tolerance if tolerance is None else tolerance) if match else None
+    options = {"match": judge.settings} if judge else {}
     stream = open_dataset(data)
     if json is not None:
         check_file(json)

@@ -23,14 +23,12 @@ class Exchange(nn.Module):
     Args:
         width: features of each member.
         heads: parts of the features that gather independently of each other.
-        other: whether it gathers from another set instead of from its own.
     """
 
-    def __init__(self, width: int, heads: int, *, other: bool = False) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.before = nn.LayerNorm(width)
-        self.source = nn.LayerNorm(width) if other else None
         self.ask = nn.Linear(width, width)
         self.offer = nn.Linear(width, 2 * width)
         self.take = nn.Linear(width, width)
@@ -41,20 +39,17 @@ class Exchange(nn.Module):
     def forward(
         self,
         members: Float[Tensor, "n_sets size width"],
-        other: Float[Tensor, "n_sets others width"] | None = None,
-        exists: Bool[Tensor, "n_sets others"] | None = None,
+        exists: Bool[Tensor, "n_sets size"] | None = None,
     ) -> Float[Tensor, "n_sets size width"]:
         """The members after the exchange.
 
         Args:
             members: the sets, as rectangles.
-            other: what is gathered from, if not the members themselves.
-            exists: which of those there are; the rest fills up the rectangle.
+            exists: which of them there are; the rest fills up the rectangle.
         """
         asking = self.before(members)
-        offered = asking if self.source is None or other is None else self.source(other)
         queries = self._split(self.ask(asking))
-        keys, values = (self._split(part) for part in self.offer(offered).chunk(2, -1))
+        keys, values = (self._split(part) for part in self.offer(asking).chunk(2, -1))
         # PyTorch's own function is several times slower for many small sets on a processor.
         scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
         if exists is not None:

@@ -6,7 +6,6 @@ from torch import Tensor
 from nesf.model.estimates import LatticeEstimate
 from nesf.shapes import Float
 
-WIDTH = 6
 # Mean and deviation of the logarithms of lengths (angstrom), and of the cosines of angles, over cells of the Materials
 # Project, so that these numbers are about as large as the others of z.
 _LOG_MEAN, _LOG_DEVIATION, _COS_DEVIATION = 1.7, 0.4, 0.3

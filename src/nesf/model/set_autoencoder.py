@@ -25,8 +25,8 @@ class SetAutoencoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.vocabulary = vocabulary
-        self.encoder = SetEncoder(settings.latent, settings.anchors, len(vocabulary))
-        self.decoder = AnchorDecoder(settings.latent, settings.anchors, len(vocabulary))
+        self.encoder = SetEncoder(settings, vocabulary)
+        self.decoder = AnchorDecoder(settings, vocabulary)
 
     def encode(self, batch: CrystalBatch) -> Float[Tensor, "n_crystals latent"]:
         """The latent vector of each crystal."""
@@ -40,7 +40,7 @@ class SetAutoencoder(nn.Module):
         twice it makes the error several times smaller.
         """
         true = self._atoms(batch)
-        count = min(true.exists.shape[1], self.settings.anchors.anchors)
+        count = min(true.exists.shape[1], self.settings.anchors.tokens)
         exists = true.exists[:, :count]
         atoms, best, closest = true, None, None
         for _ in range(self.settings.anchors.corrections + 1):

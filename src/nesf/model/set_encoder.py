@@ -8,16 +8,23 @@ from torch.nn import functional
 
 from nesf import lattice
 from nesf.crystal import CrystalBatch
+from nesf.elements import Vocabulary
+from nesf.model.atom_code import bounded, encode_atoms, ribbon
 from nesf.model.atom_order import along_a_direction
 from nesf.model.attention import Exchange, exactly, waves
-from nesf.model.cell_code import WIDTH, encode_cell
-from nesf.model.settings import AnchorSettings
+from nesf.model.cell_code import encode_cell
+from nesf.model.layout import TOKEN
+from nesf.model.settings import NetworkSettings
 from nesf.shapes import Bool, Float, Int
 
 OCTAVES = 6
+# Fractional coordinates that are farther outside the cell are folded; nearer ones may be a rounded 0 or 1.
+_BESIDE = 0.05
 # Wavelengths start at twice the cell for fractional coordinates, at 32 angstrom for Cartesian ones, and at 2 pi for
 # the logarithms of the lengths and the cosines of the angles.
 _FRAC, _CART, _SHAPE = 2.0, 32.0, 2 * torch.pi
+TIMID = 0.1
+"""Weights of layers that add to a copy start so many times smaller than usual: close to the copy alone."""
 PLACES = 64
 """Atoms beyond so many share the mark of the last place in the order."""
 
@@ -28,7 +35,7 @@ class OrderedAtoms:
 
     Attributes:
         frac: (n_crystals, most, 3) fractional coordinates; 0 where there is no atom.
-        cart: (n_crystals, most, 3) Cartesian, angstrom, likewise.
+        cart: (n_crystals, most, 3) Cartesian, angstrom, likewise; folded into the cell.
         classes: (n_crystals, most) classes of the vocabulary, likewise.
         exists: where there is an atom.
     """
@@ -42,7 +49,12 @@ class OrderedAtoms:
     def of(cls, batch: CrystalBatch, classes: Int[Tensor, " n_atoms"]) -> "OrderedAtoms":
         """Order the atoms of each crystal; ``classes`` are given as the batch lists them."""
         frac = lattice.cart_to_frac(batch.cart.unsqueeze(1), batch.cells[batch.owner]).squeeze(1)
+        # Atoms of crystals that were made by hand may lie in other cells, for which z has no room.
+        outside = (frac < -_BESIDE) | (frac > 1 + _BESIDE)
+        frac = torch.where(outside, frac - frac.floor(), frac)
         with exactly(batch.device):
+            inside = (frac.unsqueeze(1) @ batch.cells[batch.owner]).squeeze(1)
+            cart = torch.where(outside.any(1, keepdim=True), inside, batch.cart)
             within = along_a_direction(frac)
         # Two stable sorts: by place, then by crystal.
         order = within.argsort(stable=True)
@@ -56,7 +68,7 @@ class OrderedAtoms:
         picked = order[place]
         return cls(
             torch.where(there, frac[picked], 0.0),
-            torch.where(there, batch.cart[picked], 0.0),
+            torch.where(there, cart[picked], 0.0),
             torch.where(exists, classes[picked], 0),
             exists,
         )
@@ -70,33 +82,37 @@ class OrderedAtoms:
 
 
 class SetEncoder(nn.Module):
-    """Each atom, in the company of all others and the lattice, is written into one token of z, or several share them.
+    """Each atom, in the company of all others and the lattice, is written into one token of z.
 
     Args:
-        latent: size of z.
-        settings: widths and numbers of layers.
-        n_elements: size of the vocabulary.
+        network: widths, numbers of layers, and the layout of z.
+        vocabulary: the elements.
     """
 
-    def __init__(self, latent: int, settings: AnchorSettings, n_elements: int) -> None:
+    points: Tensor
+
+    def __init__(self, network: NetworkSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
+        settings, self.layout = network.anchors, network.layout
         width = settings.width
-        self.tokens, self.anchors = settings.tokens, settings.anchors
-        self.element = nn.Embedding(n_elements, width)
-        self.position = _two_layers(3 + 2 * 2 * 3 * OCTAVES, width)
-        self.shape = _two_layers(6 + 2 * 6 * OCTAVES, width)
-        self.place = nn.Embedding(PLACES, width) if settings.ordered else None
+        self.copied = settings.copied
+        self.element = nn.Embedding(len(vocabulary), width)
+        self.position = two_layers(3 + 2 * 2 * 3 * OCTAVES, width)
+        self.shape = two_layers(6 + 2 * 6 * OCTAVES, width)
+        self.place = nn.Embedding(PLACES, width)
         self.layers = nn.ModuleList(Exchange(width, settings.heads) for _ in range(settings.encoder_layers))
-        self.empty = nn.Parameter(torch.randn(settings.anchors, width) / 2)
-        self.gather = Exchange(width, settings.heads, other=True)
-        self.settle = Exchange(width, settings.heads)
+        self.empty = nn.Parameter(torch.randn(settings.tokens, width) / 2)
         self.norm = nn.LayerNorm(width)
-        own, shared = token_widths(latent, settings)
-        self.write = nn.Linear(width, own)
-        self.write_shared = nn.Linear(width, shared) if shared > 0 else None
+        self.write = nn.Linear(width, TOKEN)
+        self.write_shared = nn.Linear(width, self.layout.shared)
+        self.register_buffer("points", ribbon(vocabulary))
+        if self.copied:
+            with torch.no_grad():
+                self.write.weight *= TIMID
+                self.write_shared.weight *= TIMID
 
     def forward(self, atoms: OrderedAtoms, cells: Float[Tensor, "n_crystals 3 3"]) -> Float[Tensor, "n latent"]:
-        """The latent vectors: six numbers for the cell, then what is learned, of mean 0 and variance 1."""
+        """The latent vectors: six numbers for the cell, then the crystal as a whole, then the tokens."""
         frac_waves = waves(atoms.frac, OCTAVES, _FRAC)
         cart_waves = waves(atoms.cart, OCTAVES, _CART)
         lengths, angles_rad = lattice.parameters_from_cell(cells)
@@ -104,36 +120,31 @@ class SetEncoder(nn.Module):
         crystal = self.shape(torch.cat((shape, waves(shape, OCTAVES, _SHAPE)), -1)).unsqueeze(1)
         members = self.position(torch.cat((atoms.frac, frac_waves, cart_waves), -1))
         members = members + self.element(atoms.classes).to(members.dtype)
-        if self.place is not None:
-            members = members + self.place(torch.arange(members.shape[1], device=cells.device).clamp_max(PLACES - 1))
+        members = members + self.place(torch.arange(members.shape[1], device=cells.device).clamp_max(PLACES - 1))
         members = torch.cat((crystal, members), 1)
         exists = functional.pad(atoms.exists, (1, 0), value=True)
         for layer in self.layers:
             members = layer(members, exists=exists)
-        writers = self.empty.to(members.dtype).expand(len(cells), -1, -1)
-        if self.place is not None:
-            own = torch.where(atoms.exists.unsqueeze(2), members[:, 1:], 0.0)[:, : self.anchors]
-            writers = writers + functional.pad(own, (0, 0, 0, self.anchors - own.shape[1]))
-        writers = self.settle(self.gather(writers, members, exists))
+        exists = _rectangle(atoms.exists, self.layout.tokens)
+        writers = torch.where(exists.unsqueeze(2), _rectangle(members[:, 1:], self.layout.tokens), self.empty)
         with torch.autocast(cells.device.type, enabled=False):
-            written = self.write(self.norm(writers.float()))
-            if self.anchors > self.tokens:
-                # The first atoms have the tokens for themselves, until there are more.
-                there = functional.pad(atoms.exists, (0, self.anchors))[:, self.tokens : self.anchors]
-                first, others = written.split((self.tokens, self.anchors - self.tokens), 1)
-                others = (others * there.unsqueeze(2)).unflatten(1, (-1, self.tokens)).sum(1)
-                written = first + others
-            learned = written.flatten(1)
-            if self.write_shared is not None:
-                learned = torch.cat((self.write_shared(self.norm(members[:, 0].float())), learned), 1)
-            return torch.cat((encode_cell(lengths, angles_rad), functional.layer_norm(learned, learned.shape[1:])), 1)
+            tokens = self.write(self.norm(writers.float()))
+            shared = self.write_shared(self.norm(members[:, 0].float()))
+            if self.copied:
+                frac, classes = (_rectangle(part, self.layout.tokens) for part in (atoms.frac, atoms.classes))
+                elements, copies = encode_atoms(frac, classes, exists, self.points, self.layout.elements)
+                tokens, elements = tokens + copies, elements.flatten(1)
+                shared = shared + functional.pad(elements, (0, shared.shape[1] - elements.shape[1]))
+            learned = bounded(torch.cat((shared, tokens.flatten(1)), 1))
+            return torch.cat((encode_cell(lengths, angles_rad), learned), 1)
 
 
-def _two_layers(inputs: int, width: int) -> nn.Sequential:
+def _rectangle(atoms: Tensor, tokens: int) -> Tensor:
+    """As many atoms as tokens: filled up with zeros, or cut."""
+    kept = atoms[:, :tokens]
+    return torch.cat((kept, kept.new_zeros(len(kept), tokens - kept.shape[1], *kept.shape[2:])), 1)
+
+
+def two_layers(inputs: int, width: int) -> nn.Sequential:
+    """What reads numbers that mean something into features."""
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
-
-
-def token_widths(latent: int, settings: AnchorSettings) -> tuple[int, int]:
-    """How many numbers of z are each token's, and how many are the crystal's as a whole, beside the six of the cell."""
-    own = (latent - WIDTH) // settings.tokens
-    return own, latent - WIDTH - own * settings.tokens

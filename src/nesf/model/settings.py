@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nesf.errors import NesfError
+from nesf.model.layout import Layout
 
 WIDEST, DEEPEST, MOST_CORRECTIONS = 1 << 16, 64, 16
 """Features of a layer, layers one after the other, and corrections beyond which a setting cannot be meant."""
@@ -14,39 +15,32 @@ class AnchorSettings:
     """The size of the architecture "anchors".
 
     Attributes:
-        tokens: parts of z, all of the same length. What is left of z is for the crystal as a whole.
-        anchors_per_token: how many anchors are read from each token. One atom has its token for itself; where there
-            are more atoms than tokens, some share one.
+        tokens: parts of z for one atom each, four numbers long; a crystal can have as many atoms. What they leave of z,
+            but for the cell, is for the different elements of the crystal, three numbers each.
         width: features of each member of a set.
         heads: parts of the features that members exchange independently.
         encoder_layers: rounds of exchange between atoms.
         decoder_layers: rounds of exchange between tokens.
-        ordered: whether atoms have an order, and each its own token; without it the network has to find its own way
-            of telling atoms apart.
+        copied: whether z starts as the elements and the places of atoms, and anchors as those that it says, so that
+            the networks learn what is missing; without it they learn all of it.
         corrections: how often a trained network decodes what it has encoded, and encodes again with the error taken
             off the input.
     """
 
-    tokens: int = 32
-    anchors_per_token: int = 1
+    tokens: int = 40
     width: int = 128
     heads: int = 4
-    encoder_layers: int = 3
-    decoder_layers: int = 3
-    ordered: bool = True
-    corrections: int = 2
-
-    @property
-    def anchors(self) -> int:
-        """How many anchors make up the fields; a crystal can have as many atoms."""
-        return self.tokens * self.anchors_per_token
+    encoder_layers: int = 1
+    decoder_layers: int = 2
+    copied: bool = True
+    corrections: int = 1
 
     def __post_init__(self) -> None:
-        sizes = (self.tokens, self.anchors_per_token, self.width, self.heads)
+        sizes = (self.tokens, self.width, self.heads)
         if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers, self.corrections) < 0:
             raise NesfError(f"Sizes of network.anchors must be at least 1, and other numbers at least 0, not {self}.")
         depths = (self.encoder_layers, self.decoder_layers)
-        if max(*sizes, self.anchors) > WIDEST or max(depths) > DEEPEST or self.corrections > MOST_CORRECTIONS:
+        if max(sizes) > WIDEST or max(depths) > DEEPEST or self.corrections > MOST_CORRECTIONS:
             raise NesfError(
                 f"Sizes of network.anchors must be at most {WIDEST}, layers {DEEPEST}, and corrections "
                 f"{MOST_CORRECTIONS}, not {self}."
@@ -108,8 +102,14 @@ class NetworkSettings:
             raise NesfError(f"A part of the network has {max(map(len, every))} layers; at most {DEEPEST} are allowed.")
         if not 0 <= self.dropout < 1:
             raise NesfError(f"network.dropout is {self.dropout}; it is a probability, from 0 to below 1.")
-        if self.architecture == "anchors" and self.latent < 6 + self.anchors.tokens:
+        least = Layout.least(self.anchors.tokens)
+        if self.architecture == "anchors" and self.latent < least:
             raise NesfError(
-                f"network.latent is {self.latent}; six numbers for the cell and one for each of the "
-                f"{self.anchors.tokens} tokens (network.anchors.tokens) need at least {6 + self.anchors.tokens}."
+                f"network.latent is {self.latent}; the cell, one element and {self.anchors.tokens} tokens "
+                f"(network.anchors.tokens) need at least {least} numbers."
             )
+
+    @property
+    def layout(self) -> Layout:
+        """How the architecture "anchors" divides z."""
+        return Layout.of(self.latent, self.anchors.tokens)
