@@ -237,8 +237,9 @@ def test_a_wrong_anchor_is_seen():
 @pytest.mark.parametrize("latent", [46, 50])
 def test_any_z_decodes_to_anchors_and_a_cell(latent):
     settings = AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=1, decoder_layers=2)
+    network = NetworkSettings(architecture="anchors", latent=latent, anchors=settings)
     torch.manual_seed(0)
-    decoder = AnchorDecoder(latent, settings, 94).eval()
+    decoder = AnchorDecoder(network, ALL).eval()
     z = 3 * torch.randn(6, latent)
     anchors, lattice = decoder(z)
     shapes = [tuple(values.shape) for values in vars(anchors).values()]

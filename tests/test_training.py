@@ -251,8 +251,8 @@ def test_the_paper_trains():
 ANCHORS = NetworkSettings(
     architecture="anchors", latent=50, anchors=AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=1)
 )
-NO_REST = replace(ANCHORS, latent=46)
-UNORDERED = replace(ANCHORS, anchors=replace(ANCHORS.anchors, ordered=False))
+REST = replace(ANCHORS, latent=52)
+LEARNED = replace(ANCHORS, anchors=replace(ANCHORS.anchors, copied=False))
 CROWDED = replace(ANCHORS, anchors=replace(ANCHORS.anchors, tokens=3))
 EVERYTHING = replace(QUICK, shift=0.5, strain=0.05, rattle=0.02, deform=0.5, group=2, clip=1.0, latent_noise=0.1)
 
@@ -381,9 +381,7 @@ def test_without_its_weight_there_is_no_anchor_loss():
     assert "anchors" not in losses(perceptrons, batch, wanted, LossSettings(anchors=1.0))
 
 
-@pytest.mark.parametrize(
-    "network", [ANCHORS, NO_REST, UNORDERED, CROWDED], ids="shared no-rest unordered crowded".split()
-)
+@pytest.mark.parametrize("network", [ANCHORS, REST, LEARNED, CROWDED], ids="copied rest learned crowded".split())
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_gradient_reaches_every_parameter_of_anchors(network, weight):
     torch.manual_seed(0)
@@ -395,7 +393,7 @@ def test_the_gradient_reaches_every_parameter_of_anchors(network, weight):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("network", [ANCHORS, UNORDERED, CROWDED], ids="ordered unordered crowded".split())
+@pytest.mark.parametrize("network", [ANCHORS, LEARNED, CROWDED], ids="copied learned crowded".split())
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_anchors_train(network, precision):
     settings = replace(QUICK, epochs=40, validate_every=40, learning_rate=1e-2, precision=precision)

@@ -125,7 +125,11 @@ def show(value: Any, digits: int = 4) -> str:
     """A value for a cell of a table: a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    # What would look like nothing, and is not, is shown by its size.
+    tiny = 0 < abs(value) < 0.5 * 10**-digits
+    return f"{value:.0e}" if tiny else f"{value:.{digits}f}"
 
 
 def score_rows(values: dict[str, Any]) -> list[str]:

@@ -69,6 +69,6 @@ def _demo(
     results.print(
         f"Of {summary['crystals']} crystals the model covers {summary['covered']}; {summary['right_atoms']} come "
         f"back with the right atoms, {summary['right_space_group']} with their space group; median position error "
-        f"{show(summary['median_position'], 5)} Å."
+        f"{show(summary['median_position'])} Å."
     )
     results.print(f"{len(found.cifs)} CIFs, {found.picture.name} and errors.csv written to {out}", markup=False)
