@@ -236,7 +236,7 @@ def test_a_wrong_anchor_is_seen():
 @torch.no_grad()
 @pytest.mark.parametrize("latent", [46, 50])
 def test_any_z_decodes_to_anchors_and_a_cell(latent):
-    settings = AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=1, decoder_layers=2)
+    settings = AnchorSettings(tokens=8, elements=2, width=16, heads=2, encoder_layers=1, decoder_layers=2)
     network = NetworkSettings(architecture="anchors", latent=latent, anchors=settings)
     torch.manual_seed(0)
     decoder = AnchorDecoder(network, ALL).eval()
@@ -259,7 +259,7 @@ def test_any_z_decodes_to_anchors_and_a_cell(latent):
 @torch.no_grad()
 def test_an_untrained_model_decodes_to_crystals_or_failures():
     torch.manual_seed(0)
-    network = NetworkSettings(architecture="anchors", latent=46, anchors=AnchorSettings(8, 16, 2, 1, 1))
+    network = NetworkSettings(architecture="anchors", latent=46, anchors=AnchorSettings(8, 2, 16, 2, 1, 1))
     model = SetAutoencoder(network, ALL).eval()
     batch = CrystalBatch.from_crystals(testing.known_crystals())
     field = model.decode_field(model.encode(batch))

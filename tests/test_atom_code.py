@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nesf.config import UNIVERSAL
 from nesf.elements import Vocabulary, symbol
+from nesf.errors import NesfError
 from nesf.model.atom_code import bounded, decode_atoms, encode_atoms, ribbon
 from nesf.model.layout import CELL, POINT, TOKEN, Layout
 
@@ -74,11 +76,13 @@ def test_atoms_come_back_from_their_numbers(seed, counts):
 
 @relaxed
 @given(st.integers(0, 2**31))
-def test_small_errors_of_z_change_no_element(seed):
-    frac, classes, exists = drawn(seed, [TOKENS] * 8)
+def test_errors_of_z_ten_times_as_large_as_in_training_change_no_element(seed):
+    room = UNIVERSAL.network.layout.elements
+    frac, classes, exists = drawn(seed, [TOKENS] * 8, most=TOKENS)
     points, random = ribbon(ALL), torch.Generator().manual_seed(seed)
-    elements, tokens = encode_atoms(frac, classes, exists, points, ROOM)
-    noisy = [part + 0.3 * (2 * torch.rand(part.shape, generator=random) - 1) for part in (elements, tokens)]
+    elements, tokens = encode_atoms(frac, classes, exists, points, room)
+    most = 3 * 10 * UNIVERSAL.training.latent_noise
+    noisy = [part + most * (2 * torch.rand(part.shape, generator=random) - 1) for part in (elements, tokens)]
     _, scores = decode_atoms(*noisy, points)
     assert scores.argmax(2).equal(classes)
 
@@ -118,26 +122,24 @@ def test_there_may_be_room_for_more_elements_than_there_are(numbers):
 # --- z
 
 
-@pytest.mark.parametrize(("latent", "tokens"), [(192, 40), (192, 45), (192, 1), (50, 8), (41, 8)])
-def test_the_parts_of_z_are_all_of_it_and_in_their_order(latent, tokens):
-    layout = Layout.of(latent, tokens)
+@pytest.mark.parametrize(("latent", "tokens", "elements"), [(192, 40, 8), (192, 45, 2), (192, 1, 1), (50, 8, 4)])
+def test_the_parts_of_z_are_all_of_it_and_in_their_order(latent, tokens, elements):
+    layout = Layout.of(latent, tokens, elements)
     z = torch.arange(2.0 * latent).view(2, latent)
     parts = layout.split(z)
     assert torch.cat([part.flatten(1) for part in parts], 1).equal(z)
     assert [tuple(part.shape[1:]) for part in parts] == [
         (CELL,),
-        (layout.elements, POINT),
-        (layout.shared - POINT * layout.elements,),
+        (elements, POINT),
+        (layout.rest,),
         (tokens, TOKEN),
     ]
-    assert layout.elements >= 1
-    assert Layout.least(tokens) <= latent
 
 
-def test_the_least_size_of_z_has_room_for_one_element():
-    for tokens in (1, 8, 40):
-        least = Layout.least(tokens)
-        assert [Layout.of(size, tokens).elements for size in (least - 1, least)] == [0, 1]
+def test_a_z_that_is_too_short_is_refused_with_the_least_size():
+    assert Layout.of(50, 8, 4).rest == 0
+    with pytest.raises(NesfError, match=r"network\.latent is 49; the cell, 4 elements .* 8 atoms .* at least 50"):
+        Layout.of(49, 8, 4)
 
 
 def test_numbers_are_kept_up_to_a_limit_and_never_pass_another():

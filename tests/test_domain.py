@@ -132,6 +132,9 @@ def test_a_model_with_room_for_few_elements_refuses_crystals_of_more():
     for room, expected in ((3, None), (2, "It is made of 3 elements, and the model's vectors have room for 2.")):
         assert replace(domain, max_elements=room).refusal(testing.perovskite()) == expected
     assert Domain.from_dict(replace(domain, max_elements=2).to_dict()).max_elements == 2
+    for wrong in (0, True, 2.5, "2"):
+        with pytest.raises(NesfError, match=r"max_elements.*whole number from 1"):
+            Domain.from_dict(domain.to_dict() | {"max_elements": wrong})
     # Cards of before say nothing of it.
     before = {key: value for key, value in domain.to_dict().items() if key != "max_elements"}
     assert Domain.from_dict(before) == domain

@@ -214,7 +214,7 @@ def model_file(request, tmp_path_factory) -> Path:
         network = replace(FAST.network, latent=8, atom_mix=16, bottleneck=(8,), position_field=(8,), species_field=(8,))
         config = replace(FAST, network=network)
     else:
-        anchors = replace(UNIVERSAL.network.anchors, tokens=5, width=8, heads=2)
+        anchors = replace(UNIVERSAL.network.anchors, tokens=5, elements=2, width=8, heads=2)
         config = replace(UNIVERSAL, network=replace(UNIVERSAL.network, latent=32, anchors=anchors))
     domain = Domain.of(testing.known_crystals())
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"

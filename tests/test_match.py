@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nesf
 from nesf import match
 from nesf.cli import main
 from nesf.codec import Codec
@@ -318,6 +319,8 @@ def test_the_command_says_what_it_judged_and_with_what(table, tmp_path, capsys):
     assert values["glass_species_percent"] == 100
     said = values["match"]["settings"]
     assert (said["stol"], said["ltol"], said["angle_tol_degrees"]) == (0.5, 0.3, 10)
+    # The tolerance of the model's CIFs, where no other is asked for.
+    assert said["spacegroup_tolerance_found_angstrom"] == nesf.load("lcs6a").tolerance == 0.01
     assert {"smact", "pymatgen", "spglib", "oxidation_states"} <= set(said)
     assert "StructureMatcher" in values["match"]["protocol"]
     text = " ".join(capsys.readouterr().out.split())

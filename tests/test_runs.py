@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from nesf import codec
-from nesf.config import FAST
+from nesf.config import FAST, UNIVERSAL, Config
 from nesf.crystal import Crystal
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
+from nesf.elements import Vocabulary
 from nesf.errors import NesfError
-from nesf.runs import CHECKPOINT, LOG, Run, Setup, describe
+from nesf.model import AnchorSettings
+from nesf.runs import CHECKPOINT, LOG, Run, Setup, describe, in_reach
 from nesf.testing import perovskite, rocksalt
 from nesf.training import DivergenceError
 
@@ -53,6 +55,43 @@ def test_without_one_it_is_that_of_the_training_data(tmp_path):
     assert Setup.read(tmp_path).domain is None
     with pytest.raises(NesfError, match="Mg"):
         codec.load(tmp_path).encode(OTHER)
+
+
+def copying(**anchors: int) -> Config:
+    """A small network that copies."""
+    small = AnchorSettings(**{"tokens": 8, "elements": 3, "width": 8, "heads": 2} | anchors)
+    network = replace(UNIVERSAL.network, latent=60, anchors=small)
+    training = replace(UNIVERSAL.training, epochs=1, batch=2, precision="float32", validate_every=1)
+    return replace(UNIVERSAL, network=network, training=training)
+
+
+def test_what_copies_takes_any_cell_and_what_it_has_room_for():
+    domain = Domain.of([*DATA.crystals, OTHER])
+    reached = in_reach(domain, copying(tokens=6))
+    assert (reached.setting, reached.max_atoms, reached.max_elements) == ("any", 6, 3)
+    # Elements that are exchanged are learned alike.
+    assert reached.vocabulary.numbers == tuple(range(1, 95))
+    never = replace(copying(), training=replace(copying().training, permute_elements=0.0))
+    assert in_reach(domain, never).vocabulary == domain.vocabulary
+    heavy = replace(domain, vocabulary=Vocabulary((8, 98)))
+    assert in_reach(heavy, copying()).vocabulary.numbers == (*range(1, 95), 98)
+    assert in_reach(domain, FAST) == domain
+
+
+def test_crystals_that_there_is_no_room_for_are_left_out_with_the_reason(tmp_path):
+    data = Dataset("three", (*DATA.crystals, OTHER), (), "a hash")
+    made = Setup("universal", copying(elements=2), describe(data, DATA))
+    run = Run(tmp_path / "run", made, data, DATA)
+    few = "It is made of 3 elements, and the model's vectors have room for 2."
+    # Once of the training and once of the validation data.
+    assert [(one.id, one.reason) for one in run.left_out] == [("SrTiO3", few)] * 2
+    assert [len(part) for part in (run.trainer.data, run.trainer.validation)] == [2, 1]
+    run.train(lambda _: None)
+    model = codec.load(tmp_path / "run")
+    assert model.refusal(DATA.crystals[1]) == few
+    assert model.refusal(OTHER) is None
+    with pytest.raises(NesfError, match="room for 0 crystals of two: Its cell holds 8 atoms"):
+        Run(tmp_path / "none", replace(made, config=copying(tokens=1)), DATA, None)
 
 
 def test_a_run_killed_between_two_checkpoints_repeats_what_it_lost_and_logs_it_once(tmp_path):

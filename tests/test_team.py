@@ -18,7 +18,16 @@ SMALL = [
 ]
 # Options given later count. Groups and cut gradients are the whole team's, and so are the atoms that anchors are told.
 ANCHORS = [
-    *["--network.latent", "50", "--network.anchors.tokens", "8", "--network.anchors.width", "16"],
+    *[
+        "--network.latent",
+        "50",
+        "--network.anchors.tokens",
+        "8",
+        "--network.anchors.elements",
+        "4",
+        "--network.anchors.width",
+        "16",
+    ],
     *["--network.anchors.heads", "2", "--training.group", "2", "--training.latent-noise", "0.05"],
     *["--training.learning-rate", "0.03", "--training.permute-elements", "0"],
 ]

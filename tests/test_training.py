@@ -249,7 +249,7 @@ def test_the_paper_trains():
 # --- the architecture "anchors", and what its preset trains with
 
 ANCHORS = NetworkSettings(
-    architecture="anchors", latent=50, anchors=AnchorSettings(tokens=8, width=16, heads=2, encoder_layers=1)
+    architecture="anchors", latent=50, anchors=AnchorSettings(tokens=8, elements=4, width=16, heads=2, encoder_layers=1)
 )
 REST = replace(ANCHORS, latent=52)
 LEARNED = replace(ANCHORS, anchors=replace(ANCHORS.anchors, copied=False))

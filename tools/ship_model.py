@@ -3,7 +3,8 @@
     python tools/ship_model.py RUN NAME VALIDATION.parquet [MORE.parquet ...] [--limits LIMITS.txt]
 
 Network and weights are those of the run; what decides how it encodes and decodes (corrections, estimation) is that of
-its preset as it stands now, so that it can be tuned on validation data without a new training. LIMITS.txt has a known limit on each line.
+its preset as it stands now, so that it can be tuned on validation data without a new training. LIMITS.txt has a known
+limit on each line.
 """
 
 import argparse
@@ -19,7 +20,6 @@ from nesf.data import load_dataset
 from nesf.evaluation import report
 from nesf.match import Judge
 from nesf.metrics import score
-from nesf.runs import in_reach
 
 SHIPPED = Path(__file__).parents[1] / "src" / "nesf" / "shipped"
 LARGEST_BYTES = 8_000_000
@@ -38,8 +38,8 @@ def main() -> None:
     network = replace(card.config.network, anchors=anchors)
     config = replace(card.config, network=network, estimation=preset.estimation)
     limits = tuple(options.limits.read_text(encoding="utf-8").splitlines()) if options.limits else ()
-    domain = in_reach(card.domain, config.network)
-    card = replace(card, name=options.name, config=config, domain=domain, limits=limits)
+    card = replace(card, name=options.name, config=config, limits=limits)
+    model.settings = network
     codec = Codec(model, card)
     with Judge(2, codec.tolerance) as judge:
         scores = dict(measure(codec, table, judge) for table in options.tables)

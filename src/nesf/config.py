@@ -130,7 +130,7 @@ UNIVERSAL = Config(
     # The fields cost next to nothing, so no cheaper draft of them is worth its detour.
     estimation=replace(FAST.estimation, draft_above=float("inf")),
 )
-"""Any crystal: learns to copy geometry and elements instead of knowing the usual ones."""
+"""Any crystal: copies geometry and elements instead of knowing the usual ones, and learns what that misses."""
 
 PRESETS: dict[Preset, Config] = {
     "fast": FAST,

@@ -29,7 +29,7 @@ class Domain:
     """The extent of a set of training crystals, as it was measured; the margins come on top.
 
     Attributes:
-        vocabulary: the elements that occur.
+        vocabulary: the elements that occur, or that a model has learned beside them.
         max_atoms: most atoms in a cell.
         lengths_angstrom: shortest and longest of all a, b, c, Å.
         angles_deg: smallest and largest of all alpha, beta, gamma, degrees.
@@ -48,7 +48,7 @@ class Domain:
     >>> domain.refusal(perovskite()) is None
     True
     >>> domain.refusal(hexagonal())
-    'It contains Mg, and the model was trained on 5 other elements.'
+    'It contains Mg, which is not among the 5 elements that the model knows.'
     """
 
     vocabulary: Vocabulary
@@ -84,15 +84,12 @@ class Domain:
         """Why the model cannot take this crystal, in one sentence; None if it can."""
         return next(self._objections(crystal), None)
 
+    def no_room(self, crystal: Crystal) -> str | None:
+        """Why the model has no room for the atoms of this crystal, whatever their cell; None if it has."""
+        return next(self._beyond_room(crystal), None)
+
     def _objections(self, crystal: Crystal) -> Iterator[str]:
-        unknown = ", ".join(self.vocabulary.unknown(crystal.numbers.tolist()))
-        if unknown:
-            yield f"It contains {unknown}, and the model was trained on {len(self.vocabulary)} other elements."
-        if len(crystal) > self.max_atoms:
-            yield f"Its cell holds {len(crystal)} atoms, and the model was trained on at most {self.max_atoms}."
-        different = len(set(crystal.numbers.tolist()))
-        if self.max_elements is not None and different > self.max_elements:
-            yield f"It is made of {different} elements, and the model's vectors have room for {self.max_elements}."
+        yield from self._beyond_room(crystal)
         # Where axes and atoms lie in space is learned with the setting of the cells; a model for any setting copies it.
         conventional = self.setting == "conventional"
         if conventional:
@@ -100,6 +97,16 @@ class Domain:
         yield from self._outside_ranges(crystal)
         if conventional:
             yield from self._outside_box(crystal)
+
+    def _beyond_room(self, crystal: Crystal) -> Iterator[str]:
+        unknown = ", ".join(self.vocabulary.unknown(crystal.numbers.tolist()))
+        if unknown:
+            yield f"It contains {unknown}, which is not among the {len(self.vocabulary)} elements that the model knows."
+        if len(crystal) > self.max_atoms:
+            yield f"Its cell holds {len(crystal)} atoms, and the model was trained on at most {self.max_atoms}."
+        different = len(set(crystal.numbers.tolist()))
+        if self.max_elements is not None and different > self.max_elements:
+            yield f"It is made of {different} elements, and the model's vectors have room for {self.max_elements}."
 
     def _unlike_setting(self, crystal: Crystal) -> Iterator[str]:
         lowest, entry = self.lowest_cell_entry - ENTRY_MARGIN_ANGSTROM, crystal.cell.min()
@@ -156,12 +163,20 @@ class Domain:
             atoms_lower=cast(Triple, _numbers(data, "atoms_lower", 3)),
             atoms_upper=cast(Triple, _numbers(data, "atoms_upper", 3)),
             setting=data["setting"],
-            max_elements=None if data["max_elements"] is None else int(_numbers(data, "max_elements", 1)[0]),
+            max_elements=_count(data, "max_elements"),
         )
 
 
 def _widened(limits: Range) -> Range:
     return limits[0] * (1 - RELATIVE_MARGIN), limits[1] * (1 + RELATIVE_MARGIN)
+
+
+def _count(data: Mapping[str, Any], key: str) -> int | None:
+    """A number of things, at least one; None for no limit."""
+    value = data[key]
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise NesfError(f"A model's domain has {value!r} for {key!r}; expected a whole number from 1, or null.")
+    return value
 
 
 def _numbers(data: Mapping[str, Any], key: str, count: int | None = None) -> tuple[float, ...]:

@@ -31,8 +31,7 @@ CLOSEST_ANGSTROM = 0.5
 SMALLEST_VOLUME = 0.1
 """Å³; with atoms nearer than the above or a cell smaller than this, a crystal is not valid."""
 TRUE_TOLERANCE_ANGSTROM = 0.01
-FOUND_TOLERANCE_ANGSTROM = 0.1
-"""How far atoms may lie from their symmetric places in a found crystal, unless another tolerance is asked for."""
+"""How far atoms may lie from their symmetric places; in a found crystal, unless another tolerance is asked for."""
 LONGEST_SECONDS = 60.0
 """Processor time after which a question about a crystal is left open: some would keep the matching busy for hours."""
 PIECE = 4
@@ -54,7 +53,7 @@ PROTOCOL = (
 )
 
 
-def settings(tolerance: float = FOUND_TOLERANCE_ANGSTROM) -> dict[str, Any]:
+def settings(tolerance: float = TRUE_TOLERANCE_ANGSTROM) -> dict[str, Any]:
     """All that the judgement depends on, versions included.
 
     Raises:
@@ -92,7 +91,7 @@ class Judge:
     1.0
     """
 
-    def __init__(self, processes: int = 1, tolerance: float = FOUND_TOLERANCE_ANGSTROM) -> None:
+    def __init__(self, processes: int = 1, tolerance: float = TRUE_TOLERANCE_ANGSTROM) -> None:
         self.settings = settings(tolerance)
         self._tolerance = tolerance
         self._processes = processes
@@ -146,7 +145,7 @@ def total(tallies: Iterable[Mapping[str, Any]]) -> MatchScore:
     return tally.score()
 
 
-def verdict(true: Crystal, found: Crystal | Failure, tolerance: float = FOUND_TOLERANCE_ANGSTROM) -> Verdict:
+def verdict(true: Crystal, found: Crystal | Failure, tolerance: float = TRUE_TOLERANCE_ANGSTROM) -> Verdict:
     """Judge one found crystal, or the failure to find it; never raises for what is wrong with a crystal."""
     undecided: list[str] = []
 

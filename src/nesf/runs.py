@@ -19,10 +19,11 @@ from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.data.augmentation import Augmentation, Deformation, Doubling, ElementPermutation, InTurn, OriginShift
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
+from nesf.elements import Vocabulary
 from nesf.errors import NesfError
 from nesf.lock import hold
 from nesf.memory import is_out_of_memory, keep_freed_memory
-from nesf.model import NetworkSettings, autoencoder
+from nesf.model import autoencoder
 from nesf.output import whole_file, writing
 from nesf.training import EpochReport, Trainer, checkpoint, log
 from nesf.training.team import ALONE, Team, own_device
@@ -32,6 +33,8 @@ Report = Callable[[EpochReport], None]
 MODEL, CHECKPOINT, SETUP, LOG = "model.safetensors", "checkpoint.safetensors", "run.json", "log.jsonl"
 # A checkpoint takes some hundredths of a second, as long as an epoch of a hundred crystals.
 SAVE_EVERY_SECONDS = 5.0
+HEAVIEST = 94
+"""Plutonium: the last element of which crystals are at all common."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +113,24 @@ def describe(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
     }
 
 
-def in_reach(domain: Domain, network: NetworkSettings) -> Domain:
-    """The domain of a training set, as far as a network can learn it, or beyond.
+def in_reach(domain: Domain, config: Config) -> Domain:
+    """The domain of a training set, as far as a model can learn it, or beyond.
 
-    The architecture "anchors" learns to copy, so it takes any cell of a lattice, and no more atoms and elements than
-    its latent vectors have room for.
+    The architecture "anchors" copies, so it takes any cell of a lattice, and no more atoms and elements than its latent
+    vectors have room for; where elements are exchanged in training, it learns all up to ``HEAVIEST`` alike.
     """
-    if network.architecture == "perceptrons":
+    if config.network.architecture == "perceptrons":
         return domain
-    layout = network.layout
-    return replace(domain, max_atoms=min(domain.max_atoms, layout.tokens), max_elements=layout.elements, setting="any")
+    layout, vocabulary = config.network.layout, domain.vocabulary
+    if config.training.permute_elements:
+        vocabulary = Vocabulary.of((*range(1, HEAVIEST + 1), *vocabulary.numbers))
+    return replace(
+        domain,
+        vocabulary=vocabulary,
+        max_atoms=min(domain.max_atoms, layout.tokens),
+        max_elements=layout.elements,
+        setting="any",
+    )
 
 
 def check_free(folder: Path) -> None:
@@ -140,7 +151,7 @@ class Run:
         team: the processes that train together; only the first of them writes into the folder.
 
     Attributes:
-        left_out: validation crystals with elements that the training data lacks.
+        left_out: crystals with elements that the training data lacks, or with more than the model has room for.
     """
 
     def __init__(
@@ -162,15 +173,20 @@ class Run:
             check_free(folder)  # once more, because another process may have been at work until now
         self.folder = folder
         self.setup = setup
-        self.domain = in_reach(setup.domain or Domain.of(train.crystals), setup.config.network)
+        self.domain = in_reach(setup.domain or Domain.of(train.crystals), setup.config)
         self.left_out: list[Failure] = []
         torch.manual_seed(setup.config.training.seed)
         model = autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device
-        known = self._known(validation.crystals) if validation is not None else []
+        learned = self._fitting(train.crystals)
+        if len(learned) < 2:
+            raise NesfError(
+                f"The model has room for {len(learned)} crystals of {train.name}: {self.left_out[0].reason}"
+            )
+        known = self._fitting(validation.crystals) if validation is not None else []
         self.trainer = Trainer(
             model,
-            CrystalBatch.from_crystals(train.crystals, device),
+            CrystalBatch.from_crystals(learned, device),
             CrystalBatch.from_crystals(known, device) if known else None,
             setup.config.sampling,
             setup.config.loss,
@@ -208,16 +224,10 @@ class Run:
         with writing(model):
             model.unlink()
 
-    def _known(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
-        known = []
-        for crystal in crystals:
-            unknown = self.domain.vocabulary.unknown(crystal.numbers.tolist())
-            if unknown:
-                reason = f"It contains {', '.join(unknown)}, which the training data lacks."
-                self.left_out.append(Failure(crystal.id, reason))
-            else:
-                known.append(crystal)
-        return known
+    def _fitting(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
+        reasons = [(crystal, self.domain.no_room(crystal)) for crystal in crystals]
+        self.left_out += [Failure(crystal.id, reason) for crystal, reason in reasons if reason is not None]
+        return [crystal for crystal, reason in reasons if reason is None]
 
     def _augmentation(self) -> Augmentation | None:
         settings = self.setup.config.training

@@ -122,14 +122,18 @@ def table(
 
 
 def show(value: Any, digits: int = 4) -> str:
-    """A value for a cell of a table: a dash where there is none."""
+    """A value for a cell of a table: a dash where there is none.
+
+    >>> show(0.12345), show(3e-7), show(0.0), show(0.3, 0), show(None)
+    ('0.1234', '3e-07', '0.0000', '0', '–')
+    """
     if value is None:
         return "–"
     if not isinstance(value, float):
         return str(value)
     # What would look like nothing, and is not, is shown by its size.
-    tiny = 0 < abs(value) < 0.5 * 10**-digits
-    return f"{value:.0e}" if tiny else f"{value:.{digits}f}"
+    tiny = digits > 0 and 0 < abs(value) < 0.5 * 10**-digits
+    return f"{value:.1g}" if tiny else f"{value:.{digits}f}"
 
 
 def score_rows(values: dict[str, Any]) -> list[str]:

@@ -50,8 +50,8 @@ def train(arguments: Sequence[str]) -> None:
         Args:
             data: training data: a Parquet table, any other readable file or folder, or textbook (embedded).
             val: validation data; the weights with the best validation loss are kept, without it the last ones.
-            preset: the configuration to start from: fast (a laptop), few (a hundred crystals), paper (as printed),
-                released (its code).
+            preset: the configuration to start from: fast (the paper's network on a laptop), few (a hundred crystals),
+                paper (as printed), released (its code), universal (copies any crystal; few crystals take more epochs).
             out: the run's folder; by default runs/ and the name of the data.
             resume: go on with the run in this folder, with its configuration, on the same data.
             network: size and variants of the network.
@@ -91,7 +91,7 @@ def _train_together(
     if earlier is not None and earlier.preset != preset:
         raise NesfError(f"{folder} was started with preset {earlier.preset}; leave --preset out to go on with it.")
     run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)
-    note_failures(run.left_out, "validation crystals have elements that the training data lacks and are left out")
+    note_failures(run.left_out, "crystals are left out, for which the model has no room")
     crystals, epochs = len(training.crystals), config.training.epochs
     processes = f"; {team.size} processes" if team.size > 1 else ""
     notes.print(f"{crystals} crystals, preset {preset}, {epochs} epochs; run folder {folder}{processes}", markup=False)

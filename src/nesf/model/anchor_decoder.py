@@ -10,8 +10,8 @@ from nesf.model.atom_code import decode_atoms, ribbon
 from nesf.model.attention import Exchange
 from nesf.model.cell_code import decode_cell
 from nesf.model.estimates import LatticeEstimate
+from nesf.model.layers import TIMID, two_layers
 from nesf.model.layout import TOKEN
-from nesf.model.set_encoder import TIMID, two_layers
 from nesf.model.settings import NetworkSettings
 from nesf.shapes import Float
 

@@ -18,7 +18,7 @@ _AT_ONCE, _FEW_AT_ONCE = 1 << 13, 1 << 10
 
 @dataclass(frozen=True)
 class Anchors:
-    """Points of each crystal that its fields are made of; several may stand for one atom, others for none.
+    """Points of each crystal that its fields are made of; each stands for an atom or for none.
 
     Attributes:
         frac: (n_crystals, tokens, 3) where they are, in fractional coordinates of the crystal's cell.

@@ -14,7 +14,7 @@ from nesf.shapes import Float
 
 
 class SetAutoencoder(nn.Module):
-    """The second architecture: z is a set of tokens, and the fields are a closed form of what they say.
+    """The second architecture: z is a cell, elements and atoms, and the fields are a closed form of what they say.
 
     Args:
         settings: widths and numbers of layers.
@@ -36,8 +36,8 @@ class SetAutoencoder(nn.Module):
         """The latent vectors of trained networks, corrected: of each crystal the one whose anchors lie nearest.
 
         Where the anchors of atoms are off by some vectors, the crystal is encoded again with its atoms moved by the
-        opposite of these. The correction is small where the error varies slowly with the positions, and once or
-        twice it makes the error several times smaller.
+        opposite of these. The correction is small where the error varies slowly with the positions, and each makes
+        the error many times smaller.
         """
         true = self._atoms(batch)
         count = min(true.exists.shape[1], self.settings.anchors.tokens)

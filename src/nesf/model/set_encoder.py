@@ -13,29 +13,29 @@ from nesf.model.atom_code import bounded, encode_atoms, ribbon
 from nesf.model.atom_order import along_a_direction
 from nesf.model.attention import Exchange, exactly, waves
 from nesf.model.cell_code import encode_cell
+from nesf.model.layers import TIMID, two_layers
 from nesf.model.layout import TOKEN
 from nesf.model.settings import NetworkSettings
 from nesf.shapes import Bool, Float, Int
 
 OCTAVES = 6
-# Fractional coordinates that are farther outside the cell are folded; nearer ones may be a rounded 0 or 1.
+# Atoms farther outside the cell than this share of an edge are folded into it. Nearer ones are atoms on a face, which
+# rounding, or displacement in training, has moved a little.
 _BESIDE = 0.05
 # Wavelengths start at twice the cell for fractional coordinates, at 32 angstrom for Cartesian ones, and at 2 pi for
 # the logarithms of the lengths and the cosines of the angles.
 _FRAC, _CART, _SHAPE = 2.0, 32.0, 2 * torch.pi
-TIMID = 0.1
-"""Weights of layers that add to a copy start so many times smaller than usual: close to the copy alone."""
 PLACES = 64
 """Atoms beyond so many share the mark of the last place in the order."""
 
 
 @dataclass(frozen=True)
 class OrderedAtoms:
-    """The atoms of a batch as rectangles, in the order of ``atom_order``.
+    """The atoms of a batch as rectangles, in the order of ``atom_order``; those of other cells folded into this one.
 
     Attributes:
         frac: (n_crystals, most, 3) fractional coordinates; 0 where there is no atom.
-        cart: (n_crystals, most, 3) Cartesian, angstrom, likewise; folded into the cell.
+        cart: (n_crystals, most, 3) Cartesian, angstrom, likewise.
         classes: (n_crystals, most) classes of the vocabulary, likewise.
         exists: where there is an atom.
     """
@@ -143,8 +143,3 @@ def _rectangle(atoms: Tensor, tokens: int) -> Tensor:
     """As many atoms as tokens: filled up with zeros, or cut."""
     kept = atoms[:, :tokens]
     return torch.cat((kept, kept.new_zeros(len(kept), tokens - kept.shape[1], *kept.shape[2:])), 1)
-
-
-def two_layers(inputs: int, width: int) -> nn.Sequential:
-    """What reads numbers that mean something into features."""
-    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))

@@ -15,8 +15,9 @@ class AnchorSettings:
     """The size of the architecture "anchors".
 
     Attributes:
-        tokens: parts of z for one atom each, four numbers long; a crystal can have as many atoms. What they leave of z,
-            but for the cell, is for the different elements of the crystal, three numbers each.
+        tokens: parts of z for one atom each, four numbers long; a crystal can have as many atoms.
+        elements: parts of z for one of the different elements of the crystal each, three numbers long. With more of
+            them, z tells less surely which of them an atom is.
         width: features of each member of a set.
         heads: parts of the features that members exchange independently.
         encoder_layers: rounds of exchange between atoms.
@@ -28,6 +29,7 @@ class AnchorSettings:
     """
 
     tokens: int = 40
+    elements: int = 8
     width: int = 128
     heads: int = 4
     encoder_layers: int = 1
@@ -36,7 +38,7 @@ class AnchorSettings:
     corrections: int = 1
 
     def __post_init__(self) -> None:
-        sizes = (self.tokens, self.width, self.heads)
+        sizes = (self.tokens, self.elements, self.width, self.heads)
         if min(sizes) < 1 or min(self.encoder_layers, self.decoder_layers, self.corrections) < 0:
             raise NesfError(f"Sizes of network.anchors must be at least 1, and other numbers at least 0, not {self}.")
         depths = (self.encoder_layers, self.decoder_layers)
@@ -55,7 +57,8 @@ class NetworkSettings:
 
     Attributes:
         architecture: "perceptrons" is the paper's (Supplementary Note 5), which all that follows but ``anchors``
-            belongs to; "anchors" is a set of tokens for z, and fields in closed form.
+            belongs to; "anchors" has a z of parts for cell, elements and atoms (``Layout``), and fields
+            in closed form.
         latent: size of z.
         atom_position: hidden and output widths of the position encoder of each atom.
         atom_species: the same for the element.
@@ -102,14 +105,10 @@ class NetworkSettings:
             raise NesfError(f"A part of the network has {max(map(len, every))} layers; at most {DEEPEST} are allowed.")
         if not 0 <= self.dropout < 1:
             raise NesfError(f"network.dropout is {self.dropout}; it is a probability, from 0 to below 1.")
-        least = Layout.least(self.anchors.tokens)
-        if self.architecture == "anchors" and self.latent < least:
-            raise NesfError(
-                f"network.latent is {self.latent}; the cell, one element and {self.anchors.tokens} tokens "
-                f"(network.anchors.tokens) need at least {least} numbers."
-            )
+        if self.architecture == "anchors":
+            _ = self.layout  # raises if the latent vector is too short
 
     @property
     def layout(self) -> Layout:
         """How the architecture "anchors" divides z."""
-        return Layout.of(self.latent, self.anchors.tokens)
+        return Layout.of(self.latent, self.anchors.tokens, self.anchors.elements)
