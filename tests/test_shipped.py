@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nesf
@@ -54,6 +55,19 @@ def test_universal_gives_back_a_slice_of_each_table(table, shared_data):
     assert score.position_actual < 1e-5
     assert score.length_error < 1e-5
     assert score.angle_error < 1e-4
+
+
+def test_atoms_that_four_others_surround_come_back():
+    # (NH4)2PdCl6, N-H 1.02 angstrom: at one nitrogen fewer particles end than the paper asks of an atom.
+    h, cl = 0.3110, 0.2380
+    hydrogen = [(h, h, h), (h, h, 1 - 3 * h), (h, 1 - 3 * h, h), (1 - 3 * h, h, h)]
+    chlorine = [(cl, cl, 1 - cl), (cl, 1 - cl, cl), (1 - cl, cl, cl)]
+    half = np.array([(0.25, 0.25, 0.25), *hydrogen, *chlorine])
+    frac = np.vstack(([[0.0, 0.0, 0.0]], half, 1 - half))
+    numbers = [46, *2 * [7, *4 * [1], *3 * [17]]]
+    salt = Crystal.from_frac("ammonium", numbers, frac, 4.882 * (np.ones((3, 3)) - np.eye(3)))
+    found = nesf.load().reconstruct(salt)
+    assert sorted(found.numbers.tolist()) == sorted(numbers)
 
 
 def test_the_model_without_a_name_is_the_same_everywhere():

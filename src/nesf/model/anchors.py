@@ -1,6 +1,6 @@
 """Anchors: what a latent vector says about space, and the structure fields that follow from them in closed form."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -120,11 +120,11 @@ class AnchorField:
 
 
 class NearestAnchorField:
-    """The limit of an ``AnchorField`` whose shares are all or nothing: each point belongs to the anchor of most share.
+    """The limit of an ``AnchorField`` that is ever sharper: each point belongs to the nearest anchor.
 
     It jumps where the true field does, between two atoms, so that no point stays in balance there, and leads to the
     anchor itself in one step, however near other anchors are. Anchors of negative pull, which more likely than not
-    stand for no atom, are left out: in a wide gap even a weak pull would be the strongest.
+    stand for no atom, are left out.
 
     Args:
         field: the field whose limit this is.
@@ -132,11 +132,13 @@ class NearestAnchorField:
 
     def __init__(self, field: AnchorField) -> None:
         self.vocabulary, self.cells = field.vocabulary, field.cells
+        self._logits = field.anchors.logits
         pull = field.anchors.pull
         # Where all are negative, the best is as good as any.
         stands = (pull >= 0) | (pull == pull.amax(1, keepdim=True))
-        self._anchors = replace(field.anchors, pull=torch.where(stands, pull, -torch.inf))
-        self._cart = field.anchors.frac @ field.cells
+        self._beyond = torch.where(stands, 0.0, torch.inf)
+        with exactly(field.cells.device):
+            self._cart = field.anchors.frac @ field.cells
 
     def displacement(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """The position field f_p, angstrom."""
@@ -144,13 +146,11 @@ class NearestAnchorField:
 
     def species_logits(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n classes"]:
         """The species field f_s: class scores."""
-        return self._anchors.logits[owner, self._nearest(points, owner)]
+        return self._logits[owner, self._nearest(points, owner)]
 
     def _nearest(self, points: Tensor, owner: Tensor) -> Tensor:
-        pull, sharpness = self._anchors.pull, self._anchors.sharpness
         parts = [owner[:0]]
         for some, whose in zip(points.split(_AT_ONCE), owner.split(_AT_ONCE), strict=True):
             squares = (self._cart.index_select(0, whose) - some.unsqueeze(1)).square().sum(2)
-            score = pull.index_select(0, whose) - sharpness.index_select(0, whose) * squares
-            parts.append(score.argmax(1))
+            parts.append((squares + self._beyond.index_select(0, whose)).argmin(1))
         return torch.cat(parts)
