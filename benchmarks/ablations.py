@@ -5,9 +5,9 @@
 
 Every row is ``nesf train`` with the options shown on the same part of the training table. Its model is scored on the
 same part of each table, of crystals that are in the range of the training part, so that no row is charged for what it
-refuses; and on those of the validation table in three ways more: in cells that are doubled twice, with noise on z, and
-encoded without looking back. What is there already is not done again. The table is written to OUT/ablations.md as it
-grows.
+refuses; and on those of the validation table in four ways more: in cells that are doubled twice, with elements at
+random, with noise on z, and encoded without looking back. What is there already is not done again. The table is written
+to OUT/ablations.md as it grows.
 """
 
 import argparse
@@ -36,6 +36,9 @@ NOISE = 0.03
 """Standard deviation of what is added to each number of z in one of the scores."""
 DOUBLED = range(5, 11)
 """Atoms of the crystals whose cells are doubled twice: 20 to 40 then."""
+ELEMENTS = UNIVERSAL.network.layout.elements
+COMMON = [1, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 20, 22, 26, 29, 30]
+"""Elements that are in the range of every training part."""
 ENCODER, DECODER = "--network.anchors.encoder-layers", "--network.anchors.decoder-layers"
 ROWS: dict[str, list[str]] = {
     "the preset": [],
@@ -48,6 +51,7 @@ ROWS: dict[str, list[str]] = {
     "squares of errors": ["--loss.measure", "squares"],
     "no loss of anchors": ["--loss.anchors", "0"],
     "elements never exchanged": ["--training.permute-elements", "0"],
+    "elements never mixed": ["--training.mix-elements", "0"],
     "no shift, strain or rattle": ["--training.shift", "0", "--training.strain", "0", "--training.rattle", "0"],
     "no doubled cells": ["--training.double", "0"],
     "no noise on z": ["--training.latent-noise", "0"],
@@ -88,7 +92,7 @@ def cut(options: argparse.Namespace) -> None:
 
     options.train = part(options.train, options.crystals)
     domain = Domain.of(load_dataset(options.train).crystals)
-    domain = replace(domain, max_elements=UNIVERSAL.network.layout.elements)
+    domain = replace(domain, max_elements=ELEMENTS)
     options.score = [part(table, SCORED, domain) for table in options.score]
     options.validation = part(options.validation, SCORED, domain)
 
@@ -114,6 +118,9 @@ def scores(codec: Codec, options: argparse.Namespace) -> dict[str, list[float]]:
     small = [twice(twice(crystal)) for crystal in crystals if len(crystal) in DOUBLED]
     small = [crystal for crystal in small if codec.refusal(crystal) is None]
     found[f"{len(small)} doubled twice"] = scored(codec, small)
+    found["of eight elements"] = scored(
+        codec, [relabelled(crystal) for crystal in crystals if len(crystal) >= ELEMENTS]
+    )
     found[f"noise {NOISE} on z"] = scored(codec, crystals, NOISE)
     network = codec.card.config.network
     codec.model.settings = replace(network, anchors=replace(network.anchors, corrections=0))
@@ -127,6 +134,13 @@ def scored(codec: Codec, crystals: Sequence[Crystal], noise: float = 0.0) -> lis
     z = z + noise * np.random.default_rng(SEED).normal(size=z.shape).astype(z.dtype)
     result = score(list(zip(crystals, codec.decode(z, [crystal.id for crystal in crystals]), strict=True)))
     return [getattr(result, key) for key in KEYS]
+
+
+def relabelled(crystal: Crystal) -> Crystal:
+    """The crystal with elements at random, of as many kinds as there may be."""
+    random = np.random.default_rng(SEED + len(crystal))
+    kinds = random.permutation(COMMON)[:ELEMENTS]
+    return Crystal(crystal.id, random.choice(kinds, len(crystal)), crystal.cart, crystal.cell)
 
 
 def twice(crystal: Crystal) -> Crystal:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nesf import lattice, testing
 from nesf.crystal import Crystal, CrystalBatch
-from nesf.data.augmentation import Deformation, Doubling, ElementPermutation, InTurn, OriginShift
+from nesf.data.augmentation import Deformation, Doubling, ElementMixture, ElementPermutation, InTurn, OriginShift
 from nesf.elements import Vocabulary
 
 relaxed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
@@ -64,6 +64,42 @@ def test_crystals_of_a_batch_are_exchanged_each_in_its_own_way():
 def test_a_seed_repeats_and_another_does_not():
     assert permuted(many(9), 0.7, 3).numbers.equal(permuted(many(9), 0.7, 3).numbers)
     assert not permuted(many(9), 0.7, 3).numbers.equal(permuted(many(9), 0.7, 4).numbers)
+
+
+def mixed(batch: CrystalBatch, share: float, most: int = 8, seed: int = 0) -> CrystalBatch:
+    return ElementMixture(ALL, share, most)(batch, torch.Generator().manual_seed(seed))
+
+
+def crowd(crystals: int, atoms: int = 40) -> CrystalBatch:
+    frac = torch.rand(atoms, 3, generator=torch.Generator().manual_seed(0)).numpy()
+    one = Crystal.from_frac("crowd", [26] * atoms, frac, [[9, 0, 0], [0, 9, 0], [0, 0, 9]])
+    return CrystalBatch.from_crystals([one] * crystals)
+
+
+def test_mixed_elements_are_of_any_number_of_kinds_up_to_the_most_and_are_all_used():
+    batch = crowd(800)
+    changed = mixed(batch, 1.0)
+    assert changed.cart.equal(batch.cart)
+    assert changed.cells.equal(batch.cells)
+    kinds = torch.tensor([len(row.unique()) for row in changed.numbers.reshape(800, 40)])
+    # Each number of kinds has a chance of 1/8; that one of eight kinds is missing in 40 atoms is rare.
+    assert kinds.unique().tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert kinds.bincount()[1:].min() > 60
+    assert sorted(changed.numbers.unique().tolist()) == list(ALL.numbers)
+
+
+def test_a_share_of_the_crystals_is_mixed_and_the_rest_stays():
+    changed = mixed(crowd(2000), 0.25).numbers.reshape(2000, 40)
+    rate = 1 - float((changed == 26).all(1).float().mean())
+    assert abs(rate - 0.25) < 5 * (0.25 * 0.75 / 2000) ** 0.5
+    assert mixed(many(9), 0.0).numbers.equal(many(9).numbers)
+    assert mixed(many(9), 1.0, seed=3).numbers.equal(mixed(many(9), 1.0, seed=3).numbers)
+
+
+def test_there_may_be_fewer_elements_than_room():
+    two = ElementMixture(Vocabulary((8, 26)), 1.0, 8)
+    changed = two(crowd(50), torch.Generator().manual_seed(0))
+    assert set(changed.numbers.unique().tolist()) == {8, 26}
 
 
 @relaxed

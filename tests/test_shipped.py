@@ -57,6 +57,20 @@ def test_universal_gives_back_a_slice_of_each_table(table, shared_data):
     assert score.angle_error < 1e-4
 
 
+@pytest.mark.parametrize(("name", "table"), [("universal", "mp20_val"), ("lcs6a", "lcs6a_val")])
+def test_eight_elements_come_back_wherever_they_are(name, table, shared_data):
+    random, model = np.random.default_rng(0), nesf.load(name)
+    crystals = [c for c in load_dataset(shared_data / f"{table}.parquet").crystals if len(c) >= 8]
+    mixed = []
+    for crystal in crystals[:: len(crystals) // 24]:
+        kinds = random.permutation(np.arange(1, 95))[:8]
+        numbers = random.permutation([*kinds, *random.choice(kinds, len(crystal) - 8)])
+        mixed.append(Crystal(crystal.id, numbers, crystal.cart, crystal.cell))
+    score = evaluate(model, mixed)
+    assert (score.failures, score.atoms_error_percent, score.species_actual_percent) == (0, 0, 0)
+    assert score.position_actual < 1e-4
+
+
 def test_atoms_that_four_others_surround_come_back():
     # (NH4)2PdCl6, N-H 1.02 angstrom: at one nitrogen fewer particles end than the paper asks of an atom.
     h, cl = 0.3110, 0.2380

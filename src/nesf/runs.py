@@ -16,7 +16,15 @@ import nesf
 from nesf import weights
 from nesf.config import Config
 from nesf.crystal import Crystal, CrystalBatch, Failure
-from nesf.data.augmentation import Augmentation, Deformation, Doubling, ElementPermutation, InTurn, OriginShift
+from nesf.data.augmentation import (
+    Augmentation,
+    Deformation,
+    Doubling,
+    ElementMixture,
+    ElementPermutation,
+    InTurn,
+    OriginShift,
+)
 from nesf.data.datasets import Dataset
 from nesf.domain import Domain
 from nesf.elements import Vocabulary
@@ -236,6 +244,9 @@ class Run:
             parts.append(ElementPermutation(self.domain.vocabulary, settings.permute_elements))
         if settings.double:
             parts.append(Doubling(settings.double, self.domain.max_atoms))
+        if settings.mix_elements:
+            most = self.domain.max_elements or len(self.domain.vocabulary)
+            parts.append(ElementMixture(self.domain.vocabulary, settings.mix_elements, most))
         if settings.shift:
             parts.append(OriginShift(settings.shift))
         if settings.strain or settings.rattle:

@@ -60,7 +60,7 @@ def _encode(
         model: a run folder, a weights file or the name of a shipped model.
         inputs: files or folders with crystals.
         out: the table to write (.parquet).
-        cell: convert the crystals to this cell first; universal takes any, lcs6a wants conventional standard cells.
+        cell: convert the crystals to this cell first; universal takes any, lcs6a-paper conventional standard cells.
         json: write what was encoded and left out to this file (- for the standard output).
     """
     check_file(out)
@@ -169,7 +169,7 @@ def _reconstruct(
         inputs: files or folders with crystals.
         out: the folder to write to: CIFs, crystals.extxyz, crystals.parquet, errors.csv, left_out.csv; or a file
             .parquet for the table of crystals, with .errors.csv and .left_out.csv beside it.
-        cell: convert the crystals to this cell first; universal takes any, lcs6a wants conventional standard cells.
+        cell: convert the crystals to this cell first; universal takes any, lcs6a-paper conventional standard cells.
         cifs: write a CIF for each crystal (into a folder).
         symmetrize: project each crystal onto the space group found within so many angstrom, in its own cell; all files
             and errors are then of that. By default only the CIFs have it, found within the model's own tolerance

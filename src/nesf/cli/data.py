@@ -55,7 +55,7 @@ def _import(
     Args:
         sources: files or folders, read in this order.
         out: the table to write (.parquet).
-        cell: the cell to store; the model universal takes any, lcs6a wants conventional standard cells.
+        cell: the cell to store; the model universal takes any, lcs6a-paper conventional standard cells.
         without: files or folders, such as validation tables: crystals whose id is in one of them are left out;
             ids are compared as the files hold them, before any gets a suffix.
         held_out: names of test sets: crystals whose column in_test_of has one of them (separated by commas there)

@@ -41,6 +41,34 @@ class ElementPermutation:
         return replace(batch, numbers=self.vocabulary.number_of(classes))
 
 
+class ElementMixture:
+    """Give the atoms of some crystals elements at random, of a random number of kinds.
+
+    No data set has many crystals of seven or eight elements, and no permutation makes one.
+
+    Args:
+        vocabulary: the elements that are given.
+        share: probability that a crystal is changed.
+        most: of how many kinds at most.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, share: float, most: int) -> None:
+        self.vocabulary = vocabulary
+        self.share = share
+        self.most = min(most, len(vocabulary))
+
+    def __call__(self, batch: CrystalBatch, generator: torch.Generator) -> CrystalBatch:
+        """The batch with other elements in some crystals; positions and cells stay."""
+        draw: dict[str, Any] = {"generator": generator, "device": batch.device}
+        changed = torch.rand(len(batch), **draw) < self.share
+        kinds = torch.rand(len(batch), len(self.vocabulary), **draw).argsort(1)[:, : self.most]
+        # Evenly from one to the most; each atom then any of these.
+        count = 1 + (self.most * torch.rand(len(batch), **draw)).long()
+        which = (count[batch.owner] * torch.rand(len(batch.owner), **draw)).long()
+        numbers = self.vocabulary.number_of(kinds[batch.owner, which])
+        return replace(batch, numbers=torch.where(changed[batch.owner], numbers, batch.numbers))
+
+
 class Deformation:
     """Stretch the cells and move the atoms a little, each crystal and atom at random.
 

@@ -61,6 +61,8 @@ class TrainingSettings:
         warmup: share of the steps that the rise takes.
         permute_elements: share of the crystals whose elements are exchanged by a random permutation of
             the vocabulary, in input and target alike.
+        mix_elements: share of the crystals whose atoms get elements at random, of as many kinds as there may be: up to
+            the room of the model, or its vocabulary.
         strain: greatest relative change of a, b and c, drawn anew each time a crystal is seen.
         rattle: standard deviation of random displacements of the atoms in each direction, angstrom.
         deform: share of the crystals that are strained, and of those that are rattled.
@@ -85,6 +87,7 @@ class TrainingSettings:
     step_factor: float = 0.5
     warmup: float = 0.1
     permute_elements: float = 0.0
+    mix_elements: float = 0.0
     strain: float = 0.0
     rattle: float = 0.0
     deform: float = 1.0
@@ -111,6 +114,6 @@ class TrainingSettings:
         for name in ("latent_noise", "clip"):
             if not getattr(self, name) >= 0:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it must not be negative.")
-        for name in ("warmup", "permute_elements", "deform", "double", "shift"):
+        for name in ("warmup", "permute_elements", "mix_elements", "deform", "double", "shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise NesfError(f"training.{name} is {getattr(self, name)}; it is a share, from 0 to 1.")

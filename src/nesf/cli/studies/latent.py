@@ -46,7 +46,7 @@ def interpolate(arguments: Sequence[str]) -> None:
             data: where ids are looked up, the first first: tables, files, folders or textbook.
             pairs: all pairs of the paper (ids of the Materials Project, to be found in --data).
             steps: steps from one end to the other.
-            cell: convert the ends to this cell first; universal takes any, lcs6a wants conventional standard cells.
+            cell: convert the ends to this cell first; universal takes any, lcs6a-paper conventional standard cells.
             tolerance: of the space group search in what was decoded, angstrom.
             out: the folder of all studies; this one writes into the folder interpolate in it.
         """
