@@ -211,7 +211,7 @@ def test_a_cif_holds_the_projected_crystal_and_says_how_far_atoms_were_moved(tmp
 
 @pytest.fixture(scope="module")
 def model() -> Codec:
-    return nesf.load("lcs6a")
+    return nesf.load("lcs6a-paper")
 
 
 KNOWN = (rocksalt(), caesium_chloride(), perovskite())
@@ -272,7 +272,7 @@ def test_all_files_and_errors_are_of_the_projected_crystals(model: Codec, data: 
         (["--symmetrize", "0"], raw, [1, 1, 1]),
     ):
         out = tmp_path / "-".join(["out", *options])
-        assert main(["reconstruct", "lcs6a", str(data), "--out", str(out), *options]) == 0
+        assert main(["reconstruct", "lcs6a-paper", str(data), "--out", str(out), *options]) == 0
         # The reader of the second sets what lies outside of the cell by less than a ten thousandth of it onto its face.
         for name, within in (("crystals.parquet", 1e-6), ("crystals.extxyz", 1e-3)):
             assert all(same_geometry(*pair, within) for pair in zip(geometries(out, name), expected, strict=True))
@@ -285,8 +285,8 @@ def test_all_files_and_errors_are_of_the_projected_crystals(model: Codec, data: 
 
 def test_decode_writes_what_the_codec_finds(model: Codec, data: Path, tmp_path: Path) -> None:
     z, out = tmp_path / "z.parquet", tmp_path / "out"
-    assert main(["encode", "lcs6a", str(data), "--out", str(z)]) == 0
-    assert main(["decode", "lcs6a", str(z), "--out", str(out), "--symmetrize", "0.2"]) == 0
+    assert main(["encode", "lcs6a-paper", str(data), "--out", str(z)]) == 0
+    assert main(["decode", "lcs6a-paper", str(z), "--out", str(out), "--symmetrize", "0.2"]) == 0
     expected = model.reconstruct(KNOWN, symmetrize=0.2)
     assert all(same_geometry(*pair, 1e-6) for pair in zip(geometries(out), expected, strict=True))
     assert cif_groups(out) == [225, 221, 221]
@@ -295,6 +295,6 @@ def test_decode_writes_what_the_codec_finds(model: Codec, data: Path, tmp_path: 
 def test_a_negative_tolerance_ends_with_one_sentence(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["reconstruct", "lcs6a", str(data), "--out", str(tmp_path / "out"), "--symmetrize", "-1"]) == 1
+    assert main(["reconstruct", "lcs6a-paper", str(data), "--out", str(tmp_path / "out"), "--symmetrize", "-1"]) == 1
     assert capsys.readouterr().err.strip().endswith("not -1.")
     assert list(tmp_path.iterdir()) == []

@@ -124,7 +124,7 @@ def table(
 def show(value: Any, digits: int = 4) -> str:
     """A value for a cell of a table: a dash where there is none.
 
-    >>> show(0.12345), show(3e-7), show(0.0), show(0.3, 0), show(None)
+    >>> show(0.1234), show(3e-7), show(0.0), show(0.3, 0), show(None)
     ('0.1234', '3e-07', '0.0000', '0', '–')
     """
     if value is None:
