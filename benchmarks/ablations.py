@@ -157,7 +157,7 @@ def write(options: argparse.Namespace, done: dict[str, dict[str, list[float]]]) 
     columns = list(next(iter(done.values())))
     lines = ["| variant | options | " + " | ".join(columns) + " |", "|---|---|" + "---:|" * len(columns)]
     for name, found in done.items():
-        cells = ["{:.2f} / {:.4f} / {:.2f}".format(*found[column]) if column in found else "" for column in columns]
+        cells = ["{:.2f} / {:.4f} / {:.2f}".format(*found[column]) for column in columns]
         lines.append("| " + " | ".join([name, f"`{' '.join(ROWS[name])}`" if ROWS[name] else "", *cells]) + " |")
     (options.out / "ablations.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
