@@ -1,4 +1,4 @@
-"""The hidden layer that every network of the paper repeats."""
+"""The layers that the networks of both architectures repeat."""
 
 import itertools
 from collections.abc import Sequence

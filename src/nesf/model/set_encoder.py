@@ -51,7 +51,7 @@ class OrderedAtoms:
         frac = lattice.cart_to_frac(batch.cart.unsqueeze(1), batch.cells[batch.owner]).squeeze(1)
         # Atoms of crystals that were made by hand may lie in other cells, for which z has no room.
         outside = (frac < -_BESIDE) | (frac > 1 + _BESIDE)
-        frac = torch.where(outside, frac - frac.floor(), frac)
+        frac = torch.where(outside, lattice.fold(frac), frac)
         with exactly(batch.device):
             inside = (frac.unsqueeze(1) @ batch.cells[batch.owner]).squeeze(1)
             cart = torch.where(outside.any(1, keepdim=True), inside, batch.cart)
