@@ -292,6 +292,9 @@ def test_output_that_nobody_reads_ends_nothing(extra, source, tmp_path, monkeypa
     assert "Traceback" not in capfd.readouterr().err
     assert {path.name for path in (tmp_path / "found").iterdir()} >= {"crystals.parquet", "errors.csv"}
     assert not (tmp_path / "found" / ".parts").exists()
+    # The next command of the same process is heard again.
+    assert main(["evaluate", "lcs6a", str(source / "t.parquet")]) == 0
+    assert "7 crystals, 0 failed" in capfd.readouterr().out
     monkeypatch.setattr(sys, "stdout", None)  # `>&-`
     assert main(["evaluate", "lcs6a", str(source / "t.parquet")]) == 0
     sys.stdout.close()

@@ -197,6 +197,15 @@ def test_a_mean_is_exact_in_any_order_and_in_any_parts(values, data):
     assert part.count == len(values)
 
 
+@pytest.mark.parametrize("values", [[float("nan")], [1.0, float("inf")], [float("inf"), -float("inf")], [1e308, 1e308]])
+def test_a_mean_of_what_is_not_finite_is_refused_and_keeps_what_it_had(values):
+    mean = Mean([1.0, 3.0])
+    with pytest.raises(ValueError, match="not finite"):
+        mean.add(values)
+    assert (mean.value, mean.count) == (2.0, 2)
+
+
+
 @relaxed
 @given(st.lists(st.tuples(testing.crystals(), testing.crystals(), st.booleans()), min_size=1, max_size=6), st.data())
 def test_the_score_is_that_of_all_atoms_pooled_and_of_merged_parts(drawn, data):

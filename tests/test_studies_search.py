@@ -385,6 +385,26 @@ def test_two_at_a_time_get_different_trials_and_wait_for_the_last(tiny):
     ]
 
 
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_done_again(tiny, monkeypatch):
+    one, other = (Storage(tiny.storage).trials("a", TWO[0], 1, 0) for _ in range(2))
+    claim = one.claim()
+    assert claim is not None
+    take = FileLock.acquire
+
+    def late(lock, wait=True):
+        if not wait and not other.complete:
+            one.tell(claim, Result(claim.point, 1.0, None, 0.0))
+            claim.lock.release()
+        return take(lock, wait)
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    assert other.claim() is None
+    assert other.complete
+    again = FileLock(claim.lock.path)
+    assert again.acquire(wait=False), "nobody holds it"
+    again.release()
+
+
 def test_a_lock_ends_with_its_holder(tmp_path):
     one, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
     with one:

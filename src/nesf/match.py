@@ -198,14 +198,20 @@ def _in_time(function: Callable[..., T], *given: Any) -> T:
     if not hasattr(signal, "setitimer") or current_thread() is not main_thread():
         return function(*given)
 
+    waiting = True
+
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise _TooLong
+        if waiting:
+            raise _TooLong
 
     before = signal.signal(signal.SIGVTALRM, ring)
     # It rings again, should the first time fall into a place that swallows everything, such as a destructor.
     signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_SECONDS, LONGEST_SECONDS)
     try:
-        return function(*given)
+        try:
+            return function(*given)
+        finally:
+            waiting = False  # a ring from here on must not keep the clock from being stopped
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)

@@ -33,7 +33,7 @@ class _Patient(Console):
 
     def on_broken_pipe(self) -> None:
         """Called by rich where the reader of a pipe is gone."""
-        self.quiet = True
+        # The stream is silenced, and not the console, which other commands of this process use, too.
         silence(sys.stderr if self.stderr else sys.stdout)
 
 

@@ -1,7 +1,7 @@
 """A mean that is gathered value by value and does not depend on their order."""
 
 from collections.abc import Iterable, Mapping
-from math import fsum
+from math import fsum, isfinite
 from typing import Any
 
 
@@ -23,15 +23,19 @@ class Mean:
         self.add(values)
 
     def add(self, values: Iterable[float]) -> None:
-        """Add values, which must be finite."""
+        """Add values, which must be finite.
+
+        Raises:
+            ValueError: where one is not, or their sum is none any more.
+        """
         values = list(values)
-        self.count += len(values)
         self._gather(values)
+        self.count += len(values)
 
     def merge(self, other: "Mean") -> None:
         """Add all values of another mean."""
-        self.count += other.count
         self._gather(other._sum)
+        self.count += other.count
 
     @property
     def value(self) -> float | None:
@@ -55,8 +59,11 @@ class Mean:
         return mean
 
     def _gather(self, values: list[float]) -> None:
-        # fsum rounds the exact sum once; what it rounded off is summed again, until nothing is left.
         terms = [*self._sum, *values]
+        if not isfinite(sum(terms)):
+            # No rest would ever be nothing.
+            raise ValueError(f"A mean is asked for of values of which one, or their sum, is not finite: {values[:3]}.")
+        # fsum rounds the exact sum once; what it rounded off is summed again, until nothing is left.
         parts: list[float] = []
         while rest := fsum([*terms, *(-part for part in parts)]):
             parts.append(rest)

@@ -127,10 +127,15 @@ class Trials:
         """A trial that was interrupted, or a new one; None where all are done or being done."""
         import optuna
 
+        running = optuna.trial.TrialState.RUNNING
         with self.storage.mutex:
             known = self.study.get_trials(deepcopy=False)
             for trial in known:
-                if trial.state == optuna.trial.TrialState.RUNNING and (lock := self._lock(trial.number)):
+                if trial.state == running and (lock := self._lock(trial.number)):
+                    # Its owner may have told the result and left since the list was read.
+                    if self.study.get_trials(deepcopy=False)[trial.number].state != running:
+                        lock.release()
+                        continue
                     # It may have been interrupted before it had its point.
                     self.study.sampler.before_trial(self.study, trial)
                     return self._claimed(optuna.trial.Trial(self.study, trial._trial_id), lock)
