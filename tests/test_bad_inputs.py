@@ -345,7 +345,7 @@ def test_the_fuzzer_runs_and_finds_nothing_in_a_few_inputs(root: Path, tmp_path:
     out = tmp_path / "fuzz.json"
     options = ["--inputs", "150", "--out", str(out), "--findings", str(tmp_path / "findings")]
     command = [sys.executable, str(root / "tests" / "long" / "fuzz.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads(out.read_text(encoding="utf-8"))
     assert sum(values["outcomes"].values()) == values["inputs"] == 150

@@ -9,7 +9,8 @@ pytestmark = pytest.mark.usefixtures("shared_data")
 
 
 def run(code, folder):
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(folder)], capture_output=True, text=True)
+    command = [sys.executable, "-W", "error", "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

@@ -26,7 +26,7 @@ def assert_same(one: Crystal, other: Crystal, tolerance: float = FLOAT64_ANGSTRO
 
 def test_import_leaves_pymatgen_and_ase_out():
     code = "import sys, nesf.io; print([m for m in ('pymatgen', 'ase', 'spglib', 'pandas') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert found.stdout.strip() == "[]"
 
 

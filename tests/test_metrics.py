@@ -205,7 +205,6 @@ def test_a_mean_of_what_is_not_finite_is_refused_and_keeps_what_it_had(values):
     assert (mean.value, mean.count) == (2.0, 2)
 
 
-
 @relaxed
 @given(st.lists(st.tuples(testing.crystals(), testing.crystals(), st.booleans()), min_size=1, max_size=6), st.data())
 def test_the_score_is_that_of_all_atoms_pooled_and_of_merged_parts(drawn, data):

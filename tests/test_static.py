@@ -14,7 +14,7 @@ import pytest
 )
 def test_style_and_types(command, root):
     done = subprocess.run(
-        [sys.executable, "-m", *command.split()], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command.split()], cwd=root, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

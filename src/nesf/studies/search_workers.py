@@ -17,6 +17,9 @@ from nesf.errors import NesfError
 from nesf.extras import require
 from nesf.studies.search import Finished, Say, Search, walk
 
+LAST_SECONDS = 60.0
+"""How long a worker is waited for when all trials are done."""
+
 
 def perform(search: Search, say: Say, workers: int = 1) -> list[Finished]:
     """Do all trials that are not done yet, in several processes of this machine; all stages.
@@ -48,13 +51,15 @@ def perform(search: Search, say: Say, workers: int = 1) -> list[Finished]:
     try:
         torch.set_num_threads(share)
         finished = walk(search, say)
+        # All trials are done and kept, so a worker that does not come to its end has nothing left to give.
         for helper in helpers:
-            helper.join()
+            helper.join(LAST_SECONDS)
+        ended = [helper.exitcode for helper in helpers if helper.exitcode]
     finally:
         torch.set_num_threads(threads)
         for helper in helpers:
             helper.terminate()
-    if ended := [helper.exitcode for helper in helpers if helper.exitcode]:
+    if ended:
         say(f"{len(ended)} workers ended early; the others did their trials.")
     return finished
 
