@@ -243,6 +243,28 @@ def test_both_of_a_pair_are_drawn_to_one_scale_and_wrong_atoms_are_ringed() -> N
     assert rings == [[False, True][i] for i in order]
 
 
+@pytest.mark.parametrize("captioned", [False, True])
+@pytest.mark.parametrize("count", [1, 8, 20])
+def test_in_a_picture_of_any_number_of_pairs_nothing_lies_over_another(count: int, captioned: bool) -> None:
+    pairs = [(one, one) for one in (rocksalt(), caesium_chloride(), perovskite()) for _ in range(40)][:count]
+    captions = [Caption(f"head {i}", "two lines\nbeneath") for i in range(count)] if captioned else None
+    figure = drawn(pairs, captions=captions)
+    # A solver of layouts may need hours for that many boxes.
+    assert figure.get_layout_engine() is None
+    figure.canvas.draw()
+    pieces = [figure, *figure.subfigs]
+    texts = [text for piece in pieces for text in piece.texts if text.get_text()]
+    parts = [*texts, *figure.legends, *(axes for box in figure.subfigs for axes in box.axes)]
+    assert len(parts) == 1 + count * (4 if captioned else 3) + captioned
+    extents = np.array([part.get_window_extent().extents for part in parts])
+    whole = figure.bbox.extents
+    assert (extents[:, :2] >= whole[:2]).all()
+    assert (extents[:, 2:] <= whole[2:]).all()
+    low, high = extents[:, None, :2], extents[None, :, 2:]
+    over = (low < high).all(-1) & (low < high).all(-1).T
+    assert not (over & ~np.eye(len(parts), dtype=bool)).any()
+
+
 def test_a_true_atom_that_is_lost_is_ringed_although_all_found_ones_are_right() -> None:
     true = caesium_chloride()
     found = replace(true, numbers=true.numbers[:1], cart=true.cart[:1])

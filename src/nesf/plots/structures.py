@@ -46,6 +46,25 @@ class Caption(NamedTuple):
     missed: Sequence[bool] = ()
 
 
+class _Size(NamedTuple):
+    """Inches: of the box of a pair, and in it of its head (from the top), of what is above and below its two pictures.
+
+    Then of the stripes for the title and the legend of the figure, and what these need in width.
+    """
+
+    width: float
+    height: float
+    head: float
+    above: float
+    below: float
+    title: float
+    legend: float
+    least: float
+
+
+_PLAIN = _Size(3.0, 1.75, head=0.05, above=0.24, below=0.04, title=0.45, legend=0.05, least=4.8)
+_WRITTEN = _Size(4.6, 3.3, head=0.16, above=0.4, below=0.36, title=0.4, legend=0.35, least=6.9)
+
 LEGEND = "ringed: nearest true atom is another element (in the true structure: nearest found atom)"
 
 
@@ -65,19 +84,23 @@ def reconstructions(
     """
     columns = max(1, min(columns, len(pairs)))
     rows = max(1, -(-len(pairs) // columns))
-    width, height = (3.0, 1.75) if captions is None else (4.6, 3.2)
-    figure = Figure(figsize=(columns * width, rows * height + (0.5 if captions is None else 0.8)), layout="constrained")
-    figure.suptitle(title, fontsize=13, parse_math=False)
+    size = _PLAIN if captions is None else _WRITTEN
+    inches = rows * size.height + size.title + size.legend
+    # Every place is reckoned here: the solver behind constrained layouts may take hours for a hundred boxes.
+    figure = Figure(figsize=(max(columns * size.width, size.least), inches))
+    figure.suptitle(title, fontsize=13, y=1 - 0.12 / inches, parse_math=False)
     if captions is not None:
         ring = Line2D([], [], linestyle="", marker="o", markersize=9, markerfacecolor="none", markeredgecolor=WRONG)
         ring.set_markeredgewidth(1.8)
-        # The subfigures fill the whole figure, so the legend stands below them in the layout.
-        figure.legend([ring], [LEGEND], loc="outside lower center", frameon=False, fontsize=9.5)
-    boxes = figure.subfigures(rows, columns, squeeze=False).ravel()
-    for i, (box, (true, found)) in enumerate(zip(boxes, pairs, strict=False)):
+        figure.legend([ring], [LEGEND], loc="lower center", frameon=False, fontsize=9.5)
+    # Subfigures heed the ratios of a grid, but not its margins.
+    grid = figure.add_gridspec(rows + 2, columns, height_ratios=[size.title, *[size.height] * rows, size.legend])
+    boxes = [figure.add_subfigure(grid[1 + i // columns, i % columns]) for i in range(len(pairs))]
+    inner = {"left": 0.02, "right": 0.98, "bottom": size.below / size.height, "top": 1 - size.above / size.height}
+    for i, (box, (true, found)) in enumerate(zip(boxes, pairs, strict=True)):
         caption = captions[i] if captions is not None else None
-        _write(box, true, found, caption)
-        left, right = box.subplots(1, 2)
+        _write(box, true, found, caption, size)
+        left, right = box.subplots(1, 2, gridspec_kw={"wspace": 0.04, **inner})
         scale = 1.0 if caption is None else 1.6
         draw(left, true, caption.missed if caption is not None and isinstance(found, Crystal) else (), scale)
         if isinstance(found, Failure):
@@ -126,16 +149,17 @@ def element_color(number: int) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def _write(box: SubFigure, true: Crystal, found: Crystal | Failure, caption: Caption | None) -> None:
+def _write(box: SubFigure, true: Crystal, found: Crystal | Failure, caption: Caption | None, size: _Size) -> None:
     name = subscripted(found.formula) if isinstance(found, Crystal) else "not found"
     right = isinstance(found, Crystal) and true.formula == found.formula
     color = "black" if right else WRONG
     if caption is None:
-        box.suptitle(_plain(true.id) if right else f"{_plain(true.id)} → {name}", fontsize=8, color=color)
+        head = _plain(true.id) if right else f"{_plain(true.id)} → {name}"
+        box.suptitle(head, fontsize=8, color=color, y=1 - size.head / size.height)
         return
     formulas = subscripted(true.formula) if right else f"{subscripted(true.formula)} → {name}"
-    box.suptitle(f"{formulas}   {_plain(caption.head)}", fontsize=9.5, color=color)
-    box.supxlabel(caption.text, fontsize=8.5, parse_math=False)
+    box.suptitle(f"{formulas}   {_plain(caption.head)}", fontsize=9.5, color=color, y=1 - size.head / size.height)
+    box.supxlabel(caption.text, fontsize=8.5, parse_math=False, y=0.05 / size.height)
 
 
 def _leave_empty(axes: Axes, reason: str) -> None:
