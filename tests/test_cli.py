@@ -69,6 +69,25 @@ def test_unknown_command_is_refused_with_status_2(capsys: pytest.CaptureFixture[
     assert "recontruct" in sentence(capsys)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "lcs6a", "textbook", "--tolerance", "0.1"], "--tolerance is of the space groups that --match"),
+        (["evaluate", "lcs6a", "textbook", "--match", "--processes", "0"], "--processes is 0; give at least 1."),
+        (
+            ["data", "build", "lcs6a", "--from", "x.parquet", "--out", "x", "--processes", "-1"],
+            "--processes is -1; give at least 1.",
+        ),
+        (["study", "table1", "lcs6a", "x.parquet", "--processes", "0"], "--processes is 0; give at least 1."),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 1
+    assert said in sentence(capsys)
+
+
 def test_import_then_info(cifs: Path, tmp_path: Path, trained: Path) -> None:
     (cifs / "broken.cif").write_text("data_broken\n_cell_length_a oops\n", encoding="utf-8")
     table, said, figures = tmp_path / "t.parquet", tmp_path / "import.json", tmp_path / "info.json"
@@ -206,7 +225,9 @@ def test_latents_of_another_model_are_refused(
     assert "another model" in sentence(capsys)
 
 
-def test_reconstruct_writes_a_row_for_every_crystal(cifs: Path, trained: Path, tmp_path: Path) -> None:
+def test_reconstruct_writes_a_row_for_every_crystal(
+    cifs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     foreign = Crystal.from_frac("Uuo", [118], [[0, 0, 0]], [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]])
     write_cif(foreign, cifs / "Uuo.cif")
     out = tmp_path / "found"
@@ -216,7 +237,10 @@ def test_reconstruct_writes_a_row_for_every_crystal(cifs: Path, trained: Path, t
     assert set(rows) == {"NaCl", "SrTiO3", "Uuo"}
     assert rows["Uuo"]["ok"] == "False"
     assert "Og" in rows["Uuo"]["reason"]
-    assert json.loads((out / "all.json").read_text(encoding="utf-8"))["score"]["n"] == 3
+    score = json.loads((out / "all.json").read_text(encoding="utf-8"))["score"]
+    assert score["n"] == 3
+    assert score["failures"] >= 1
+    assert f"All together: 3 crystals, {score['failures']} of them refused or not found" in capsys.readouterr().out
 
 
 def test_two_evaluations_give_identical_json(trained: Path, tmp_path: Path) -> None:

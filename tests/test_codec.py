@@ -152,6 +152,18 @@ def test_something_else_is_no_structure(codec):
     for function in (codec.encode, codec.reconstruct):
         with pytest.raises(NesfError, match="A dict is no crystal; expected a Crystal, a pymatgen Structure"):
             function([KNOWN[0], {}])
+        with pytest.raises(NesfError, match="A NoneType is no crystal"):
+            function(None)
+
+
+def test_two_atoms_in_one_place_are_refused_and_not_merged(codec):
+    twice = Crystal.from_frac("twice", [11, 17, 17], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.54]], 5 * np.eye(3))
+    reason = "It has its atom 2 (Cl) 0.20 Å from its atom 3 (Cl)"
+    assert codec.refusal(twice).startswith(reason)
+    for kind in (lambda one: one, to_pymatgen, to_ase):
+        assert codec.reconstruct([KNOWN[0], kind(twice)])[1].reason.startswith(reason)
+        with pytest.raises(NesfError, match="no two atoms are closer than"):
+            codec.encode(kind(twice))
 
 
 def test_an_iterator_of_structures_will_do(codec):

@@ -1,7 +1,7 @@
 """A trained model as its users meet it: crystals in, latent vectors out, and back."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.decoding import estimate
 from nesf.errors import NesfError
 from nesf.io import symmetry
+from nesf.io.limits import too_near
 from nesf.io.structures import Kind, from_any, kind_of, to_kind
 from nesf.memory import in_halves
 from nesf.model import Architecture, Fields
@@ -120,7 +121,11 @@ class Codec:
 
     def refusal(self, crystal: Crystal) -> str | None:
         """Why the model cannot take a crystal, in one sentence, or None if it can."""
-        return self.card.domain.refusal(crystal)
+        if (reason := self.card.domain.refusal(crystal)) is not None:
+            return reason
+        # Particles find one atom where there are two; files with such a crystal are refused when they are read.
+        near = too_near(crystal)
+        return near and f"It has {near}."
 
     def encode(self, structures: Any) -> NDArray[np.float32]:
         """Latent vectors: (n, latent) of a sequence of structures, (latent,) of a single one.
@@ -128,8 +133,8 @@ class Codec:
         Raises:
             NesfError: if the model cannot take a structure, with the reason.
         """
-        single = kind_of(structures) is not None
-        crystals = [from_any(one) for one in ([structures] if single else structures)]
+        given, single = _several(structures)
+        crystals = [from_any(one) for one in given]
         for crystal in crystals:
             if (reason := self.refusal(crystal)) is not None:
                 raise NesfError(f"The model {self.card.name} cannot take {crystal.id!r}: {reason}")
@@ -217,8 +222,7 @@ class Codec:
         are those of ``decode``.
         """
         symmetry.check_tolerance(symmetrize)
-        single = kind_of(structures) is not None
-        given = [structures] if single else list(structures)
+        given, single = _several(structures)
         kinds = [kind_of(one) or "crystal" for one in given]
         crystals = [from_any(one) for one in given]
         found: list[Any] = []
@@ -261,6 +265,13 @@ class Codec:
         if not bool(values.isfinite().all()):
             raise NesfError("A latent vector holds a value that is not a finite number.")
         return values.reshape(-1, self.latent), values.ndim == 1
+
+
+def _several(structures: Any) -> tuple[list[Any], bool]:
+    """Structures as a list, and whether they were a single one."""
+    if kind_of(structures) is not None or not isinstance(structures, Iterable):
+        return [structures], True
+    return list(structures), False
 
 
 def _unencoded(crystal: Crystal) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from nesf.cli.console import notes, parse, progress, results, table, write_json
+from nesf.cli.console import check_processes, notes, parse, progress, results, table, write_json
 from nesf.crystal import Failure
 from nesf.lock import alone
 
@@ -66,6 +66,7 @@ def _build(
     from nesf.data.rules import rule_named
     from nesf.data.selection import checked_seed
 
+    check_processes(processes)
     rule = rule_named(name)
     check_outputs(rule, out, from_, overwrite)
     lists = None if ids is None else read_id_lists(ids)

@@ -212,7 +212,9 @@ def _show_all(job: Job, to: Destination, json: Path | None) -> None:
         )
     if json is None or str(json) != "-":
         show_errors(streams.errors(job), to.errors)
-        results.print(table("All together", [c.title for c in COLUMNS], [score_rows(values)], numbers_from=0))
+        lost = f", {values['failures']} of them refused or not found" if values["failures"] else ""
+        title = f"All together: {values['n']} crystals{lost}"
+        results.print(table(title, [c.title for c in COLUMNS], [score_rows(values)], numbers_from=0))
 
 
 def show_errors(rows: Iterable[dict[str, Any]], where: Path, most: int = 60) -> None:

@@ -48,6 +48,12 @@ def parse(function: Callable[..., T], name: str, arguments: Sequence[str]) -> T:
     return tyro.cli(function, prog=f"nesf {name}", args=list(arguments))
 
 
+def check_processes(count: int) -> None:
+    """Raise ``NesfError`` where no process is to do the work."""
+    if count < 1:
+        raise NesfError(f"--processes is {count}; give at least 1.")
+
+
 @contextmanager
 def progress(task: str, total: int | None, start: int = 0) -> Iterator[Callable[[int], None]]:
     """A progress bar on the standard error; what it yields is called with the number of items done.

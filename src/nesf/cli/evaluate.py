@@ -11,11 +11,12 @@ import pyarrow as pa
 from tyro.conf import Positional
 
 from nesf import streams
-from nesf.cli.console import note_failures, parse, results, score_rows, table, write_json
+from nesf.cli.console import check_processes, note_failures, parse, results, score_rows, table, write_json
 from nesf.cli.console import show as show_value
 from nesf.cli.jobs import Work, account, begin, chunk_size, run
 from nesf.codec import Codec
 from nesf.crystal import Crystal
+from nesf.errors import NesfError
 from nesf.io.export import work_beside
 from nesf.jobs import chunks
 from nesf.match import Judge, total
@@ -60,6 +61,9 @@ def _evaluate(
     from nesf import codec, evaluation
     from nesf.data.datasets import open_dataset
 
+    if not match and tolerance is not None:
+        raise NesfError("--tolerance is of the space groups that --match compares; add --match, or leave it out.")
+    check_processes(processes)
     loaded = codec.load(model, best_device())
     judge = Judge(processes, loaded.tolerance if tolerance is None else tolerance) if match else None
     options = {"match": judge.settings} if judge else {}

@@ -61,6 +61,12 @@ def objection(crystal: Crystal) -> str | None:
     """Why something read is no crystal, in one sentence: too many atoms, or two of them in one place; else None."""
     if len(crystal) > MOST_ATOMS:
         return f"Crystal {crystal.id!r} has {len(crystal)} atoms; at most {MOST_ATOMS} are read."
+    near = too_near(crystal)
+    return near and f"Crystal {crystal.id!r} has {near}."
+
+
+def too_near(crystal: Crystal) -> str | None:
+    """Which two atoms of a crystal are in one place, and the cure, to follow "it has"; None where none are."""
     found = closest_pair(crystal.cart, crystal.cell)
     if found is None:
         return None
@@ -68,10 +74,7 @@ def objection(crystal: Crystal) -> str | None:
     what = f"its atom {i + 1} ({symbol(int(crystal.numbers[i]))})"
     other = "its own image" if i == j else f"its atom {j + 1} ({symbol(int(crystal.numbers[j]))})"
     cure = "correct the cell" if i == j else "correct the coordinates or delete one of them"
-    return (
-        f"Crystal {crystal.id!r} has {what} {distance:.2f} Å from {other}, and no two atoms are closer than "
-        f"{CLOSEST_ANGSTROM} Å; {cure}."
-    )
+    return f"{what} {distance:.2f} Å from {other}, and no two atoms are closer than {CLOSEST_ANGSTROM} Å; {cure}"
 
 
 def closest_pair(cart: NDArray[np.float64], cell: NDArray[np.float64]) -> tuple[int, int, float] | None:

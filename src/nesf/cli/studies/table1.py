@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 from nesf.baselines.voxel.settings import PRESETS as VOXEL_PRESETS
 from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.baselines.voxel.settings import Preset as VoxelPreset
-from nesf.cli.console import note_failures, notes, progress
+from nesf.cli.console import check_processes, note_failures, notes, progress
 from nesf.cli.studies.conduct import OUT, conduct
 from nesf.cli.train import option
 from nesf.config import PRESETS, Config, Preset
@@ -96,6 +96,7 @@ def table1(arguments: Sequence[str]) -> None:
         """
         from nesf.studies.table1 import table1 as study
 
+        check_processes(processes)
         if folds is not None and option(words, "seeds") is not None:
             raise NesfError("With --folds there is one training for each fold; leave --seeds out.")
         sets = _datasets(data, val, test)
