@@ -28,6 +28,7 @@ from nesf.data import load_dataset
 from nesf.domain import Domain
 from nesf.io.table import write_table
 from nesf.metrics import score
+from nesf.output import whole_file
 
 SEED, SCORED = 0, 1000
 """Of the choice of crystals; most that are scored of a table."""
@@ -107,7 +108,9 @@ def row(name: str, options: argparse.Namespace) -> dict[str, list[float]]:
         subprocess.run([*begin, *epochs, *flags], check=True)
     found = run / "ablation.json"
     if not found.exists():
-        found.write_text(json.dumps(scores(nesf.load(run), options)), encoding="utf-8")
+        values = json.dumps(scores(nesf.load(run), options))
+        with whole_file(found) as path:
+            path.write_text(values, encoding="utf-8")
     return json.loads(found.read_text(encoding="utf-8"))
 
 

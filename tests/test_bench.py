@@ -331,7 +331,21 @@ def test_a_gpu_that_is_not_there_is_said(capsys):
     assert capsys.readouterr().err == "nesf: There is no GPU here that PyTorch can use; leave --device out.\n"
 
 
-def test_a_model_without_a_published_algorithm_is_refused():
-    some = synthetic(codec.load("universal").card.domain.vocabulary, 3)
-    with pytest.raises(NesfError, match="universal is of another architecture"):
-        measure(codec.load("universal"), some, some, QUICK, print)
+def test_a_model_without_a_published_algorithm_is_measured_against_its_own_literal_form(tmp_path, capsys):
+    table, out = tmp_path / "t.parquet", tmp_path / "b.json"
+    write_table(table, known_crystals())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nesf.bench.peak.QUICK_SHAPES", ((64, 64, 64),))
+        patch.setattr("nesf.bench.effort.QUICK", TINY)
+        page_file = tmp_path / "b.md"
+        words = ["bench", "--quick", "--model", "universal", "--data", str(table), "--json", str(out)]
+        assert main([*words, "--markdown", str(page_file)]) == 0
+    values = json.loads(out.read_text(encoding="utf-8"))
+    assert (values["decode_reference_per_second"], values["training"], values["train_data"]) == (None, None, None)
+    assert set(values["ratios"]) == {"decode_against_literal"}
+    assert values["agreement"]["percent"] == 100.0
+    assert min(values["encode_per_second"], values["decode_per_second"], values["peak_share"]) > 0
+    for text in (" ".join(capsys.readouterr().out.split()), page_file.read_text(encoding="utf-8")):
+        assert "so none is beside this model" in text
+        assert "published estimation" not in text
+        assert "trained on" not in text

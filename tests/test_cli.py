@@ -64,6 +64,20 @@ def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[s
     assert "INPUT" in shown or "MODEL" in shown or "OUT" in shown.upper()
 
 
+def test_an_input_that_cannot_be_read_does_not_silence_what_follows(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def deny(_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/some/input")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nesf.cli._function", lambda _: deny)
+        assert main(["demo"]) == 1
+    assert "/some/input: Permission denied" in capfd.readouterr().err
+    assert main(["data", "info", "textbook"]) == 0
+    assert "120 crystals" in capfd.readouterr().out
+
+
 def test_unknown_command_is_refused_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recontruct"]) == 2
     assert "recontruct" in sentence(capsys)

@@ -367,7 +367,7 @@ def served(documents: list[dict[str, Any]]) -> Iterator[_Server]:
             yield server
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(60)
 
 
 @pytest.fixture

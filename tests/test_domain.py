@@ -57,7 +57,7 @@ def test_known_extent():
     ("crystal", "words"),
     [
         (cubic(5.0, (11, 54)), "contains Xe"),
-        (cubic(5.0, (11, 17, 17)), "3 atoms, and the model was trained on at most 2"),
+        (cubic(5.0, (11, 17, 17)), "3 atoms, and the model takes at most 2"),
         (cubic(8.4), "a = 8.40 Å is outside the trained 3.92 to 6.12 Å"),
         (cubic(3.5), "a = 3.50 Å is outside the trained"),
         (

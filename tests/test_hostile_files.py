@@ -495,6 +495,7 @@ def test_the_static_check_for_security_is_on():
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     pyproject = (SOURCE / "pyproject.toml").read_text(encoding="utf-8")

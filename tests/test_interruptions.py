@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from nesf.baselines.voxel import run as voxel
 from nesf.cli import main
+from nesf.cli.console import results
 from nesf.codec import Codec
 from nesf.config import PRESETS
 from nesf.data.datasets import Dataset
@@ -165,10 +166,11 @@ def test_a_lock_leaves_nothing_and_is_not_held_by_the_dead(tmp_path):
 def test_who_waits_for_a_lock_that_is_removed_gets_a_new_one(tmp_path):
     first, second, third = (FileLock(tmp_path / "lock") for _ in range(3))
     first.acquire()
-    waiting = threading.Thread(target=second.acquire)
+    waiting = threading.Thread(target=second.acquire, daemon=True)
     waiting.start()
     first.release(remove=True)
-    waiting.join()
+    waiting.join(60)
+    assert not waiting.is_alive()
     assert not third.acquire(wait=False)
     second.release()
 
@@ -232,7 +234,7 @@ def test_a_really_full_disk(source, tmp_path, capsys):
     disk.mkdir()
     mounted = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
     try:
-        if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        if subprocess.run(mounted, capture_output=True, check=False, timeout=60).returncode:
             pytest.skip("mounting a disk is not allowed here")
     except FileNotFoundError:
         pytest.skip("there is no mount here")
@@ -241,7 +243,7 @@ def test_a_really_full_disk(source, tmp_path, capsys):
         assert "No space left on device; free some space, or choose a place on another disk." in said(capsys)
         assert not list(disk.rglob("*.part"))
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", str(disk)], check=True, timeout=60)
 
 
 # --- signals and pipes -----------------------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ def test_a_really_full_disk(source, tmp_path, capsys):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_command_that_is_told_to_stop_says_how_it_goes_on(number, status, source, tmp_path, monkeypatch, capsys):
-    out, encode, calls = tmp_path / "z.parquet", Codec.encode, []
+    out, encode, calls = tmp_path / "z.parquet", Codec.encode_taken, []
 
     def stopping(self, crystals):
         calls.append(len(crystals))
@@ -261,7 +263,7 @@ def test_a_command_that_is_told_to_stop_says_how_it_goes_on(number, status, sour
     begun_with = signal.signal(number, usual)  # where the tests run without a terminal, some are ignored
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(Codec, "encode", stopping)
+            patched.setattr(Codec, "encode_taken", stopping)
             assert main(words("encode", source, out)) == status
         assert signal.getsignal(number) == usual
     finally:
@@ -282,22 +284,34 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("extra", [[], ["--json", "-"]])
-def test_output_that_nobody_reads_ends_nothing(extra, source, tmp_path, monkeypatch, capfd):
+@contextmanager
+def unread(monkeypatch):
+    """A standard output whose reader is gone."""
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as closed, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", closed)
+        yield
+
+
+@pytest.mark.parametrize("extra", [[], ["--json", "-"]])
+def test_output_that_nobody_reads_ends_nothing(extra, source, tmp_path, monkeypatch, capfd):
+    with unread(monkeypatch):
         assert main(["reconstruct", "lcs6a", str(source / "t.parquet"), "--out", str(tmp_path / "found"), *extra]) == 0
     assert "Traceback" not in capfd.readouterr().err
     assert {path.name for path in (tmp_path / "found").iterdir()} >= {"crystals.parquet", "errors.csv"}
     assert not (tmp_path / "found" / ".parts").exists()
-    # The next command of the same process is heard again.
+    # The next command of the same process is heard again, and nothing of what was lost comes with it.
+    with unread(monkeypatch):
+        results.print("the last line")
     assert main(["evaluate", "lcs6a", str(source / "t.parquet")]) == 0
-    assert "7 crystals, 0 failed" in capfd.readouterr().out
-    monkeypatch.setattr(sys, "stdout", None)  # `>&-`
-    assert main(["evaluate", "lcs6a", str(source / "t.parquet")]) == 0
-    sys.stdout.close()
+    shown = capfd.readouterr().out
+    assert "7 crystals, 0 failed" in shown
+    assert "the last line" not in shown
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", None)  # `>&-`
+        assert main(["evaluate", "lcs6a", str(source / "t.parquet")]) == 0
+        sys.stdout.close()
 
 
 def test_a_standard_output_that_is_full_is_said(source, monkeypatch, capsys):
@@ -349,7 +363,7 @@ def test_a_manifest_that_cannot_be_read_is_that_of_another_job(tmp_path):
 @pytest.mark.parametrize("name", ["encode", "evaluate"])
 def test_input_that_is_changed_while_it_is_read_gives_no_result(name, source, tmp_path, monkeypatch, capsys):
     out = output(name, tmp_path)
-    method = "encode" if name == "encode" else "reconstruct"
+    method = "encode_taken" if name == "encode" else "reconstruct"
     right = getattr(Codec, method)
 
     def changing(self, crystals, **options):
@@ -506,11 +520,12 @@ def test_a_study_that_cannot_be_written_says_so_and_two_write_in_turn(tmp_path):
     record = Record("s", "nesf study s", None, [], [], {})
     with pytest.raises(NesfError, match="/proc/nowhere"):
         record.write(outcome, Path("/proc/nowhere/s"))
-    writers = [threading.Thread(target=record.write, args=(outcome, tmp_path / "s")) for _ in range(3)]
+    writers = [threading.Thread(target=record.write, args=(outcome, tmp_path / "s"), daemon=True) for _ in range(3)]
     for one in writers:
         one.start()
     for one in writers:
-        one.join()
+        one.join(60)
+        assert not one.is_alive()
     assert {path.name for path in (tmp_path / "s").iterdir()} == {"study.json", "t.csv"}
     assert {path.name for path in tmp_path.iterdir()} == {"s"}
 
@@ -528,7 +543,7 @@ if __name__ == "__main__":
 """
     (tmp_path / "parent.py").write_text(code)
     # The pipe ends when nobody can write to it any more: the worker, too, has ended.
-    done = subprocess.run([sys.executable, tmp_path / "parent.py"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, tmp_path / "parent.py"], capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL
     assert int(done.stdout) > 0
 

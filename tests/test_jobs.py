@@ -26,7 +26,7 @@ ENDED = (0, 3)
 """Statuses of a command that has done its work; with 3, a file of the source could not be read."""
 
 CHUNK = 3
-WORKER = {"encode": "encode", "decode": "decode", "reconstruct": "reconstruct", "evaluate": "reconstruct"}
+WORKER = {"encode": "encode_taken", "decode": "decode", "reconstruct": "reconstruct", "evaluate": "reconstruct"}
 """The method of the codec that each command spends its time in."""
 
 
@@ -296,7 +296,7 @@ def test_no_more_than_a_few_chunks_of_crystals_are_alive(name, tmp_path, monkeyp
             alive.append(0)
         return np.zeros((len(items), self.latent), np.float32) if name == "encode" else items
 
-    monkeypatch.setattr(Codec, name, lambda self, items, **_: counting(self, items))
+    monkeypatch.setattr(Codec, WORKER[name], lambda self, items, **_: counting(self, items))
     assert main([name, "lcs6a", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "out.parquet")]) in ENDED
     assert len(alive) == 10
     assert alive[9] <= alive[1]

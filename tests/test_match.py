@@ -1,6 +1,7 @@
 """Found crystals judged as structures: match, validity, GLASS, space group; alone, over processes, by the command."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,11 +267,26 @@ def test_what_takes_too_long_is_a_miss_with_its_reason(monkeypatch):
         while True:
             pass
 
+    match.valid_composition([11, 17])  # SMACT takes its time when it is first used
     monkeypatch.setattr(match, "LONGEST_SECONDS", 0.05)
     monkeypatch.setattr(match, "rms_distance", forever)
     one = verdict(rocksalt(), rocksalt())
     assert (one.rms, one.valid) == (None, True)
     assert one.undecided == "the matching took longer than 0.05 s"
+
+
+def test_a_ring_that_comes_with_the_answer_changes_nothing(monkeypatch):
+    before, stop = signal.getsignal(signal.SIGVTALRM), signal.setitimer
+
+    def late(clock, *seconds):
+        if seconds == (0,):
+            signal.raise_signal(signal.SIGVTALRM)
+        return stop(clock, *seconds)
+
+    monkeypatch.setattr(signal, "setitimer", late)
+    assert match._in_time(lambda: 7) == 7
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+    assert signal.getsignal(signal.SIGVTALRM) == before
 
 
 def test_what_pymatgen_stumbles_over_is_a_miss_with_its_reason(monkeypatch):

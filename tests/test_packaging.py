@@ -66,7 +66,7 @@ def test_data_files_are_in_the_package_and_git_ships_them(root):
     assert [file.name for file in weights if file.stat().st_size > LARGEST_MODEL] == []
     assert sum(file.stat().st_size for file in weights) <= ALL_MODELS
     # The wheel holds what git does not ignore.
-    assert subprocess.run(["git", "check-ignore", *files], cwd=root, check=False).returncode == 1
+    assert subprocess.run(["git", "check-ignore", *files], cwd=root, check=False, timeout=60).returncode == 1
 
 
 def test_the_public_names_are_a_dozen_and_exist():

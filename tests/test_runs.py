@@ -6,9 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nesf import codec
+from nesf import codec, testing
 from nesf.config import FAST, UNIVERSAL, Config
 from nesf.crystal import Crystal
 from nesf.data.datasets import Dataset
@@ -90,8 +91,34 @@ def test_crystals_that_there_is_no_room_for_are_left_out_with_the_reason(tmp_pat
     model = codec.load(tmp_path / "run")
     assert model.refusal(DATA.crystals[1]) == few
     assert model.refusal(OTHER) is None
-    with pytest.raises(NesfError, match="room for 0 crystals of two: Its cell holds 8 atoms"):
+    with pytest.raises(NesfError, match=r"of two the model can take 0; give others\. 'NaCl': Its cell holds 8 atoms"):
         Run(tmp_path / "none", replace(made, config=copying(tokens=1)), DATA, None)
+
+
+def test_a_model_knows_the_limits_of_what_it_learned_and_not_of_what_was_left_out(tmp_path):
+    sites = [[x, y, z] for x in (0, 0.3, 0.6) for y in (0, 0.3, 0.6) for z in (0, 0.3, 0.6)]
+    large = Crystal.from_frac("large", [98] * 27, sites, 60 * np.eye(3))
+    data = Dataset("three", (*DATA.crystals, large), (), "a hash")
+    config = replace(copying(), training=replace(copying().training, permute_elements=0.0))
+    run = Run(tmp_path, Setup("universal", config, describe(data, None)), data, None)
+    assert [one.id for one in run.left_out] == ["large"]
+    assert run.domain == in_reach(Domain.of(DATA.crystals), config)
+
+
+def test_validation_is_of_all_that_the_network_can_take(tmp_path):
+    larger = testing.hexagonal()
+    cart = np.concatenate([larger.cart + 0.1 * i for i in range(6)])
+    larger = Crystal("larger", [8] * 12, cart, larger.cell)
+    val = Dataset("val", (larger,), (), "another hash")
+    made = setup()
+    run = Run(tmp_path / "run", replace(made, data=describe(DATA, val)), DATA, val)
+    assert run.left_out == []
+    assert len(run.trainer.validation) == 1
+    foreign = Dataset("foreign", (OTHER,), (), "another hash")
+    with pytest.raises(
+        NesfError, match=r"no crystal of foreign; give others to --val, or leave it out. 'MgO': It cont"
+    ):
+        Run(tmp_path / "none", replace(made, data=describe(DATA, foreign)), DATA, foreign)
 
 
 def test_a_run_killed_between_two_checkpoints_repeats_what_it_lost_and_logs_it_once(tmp_path):

@@ -45,7 +45,7 @@ done
     stand_in.chmod(0o755)
     environment = {**os.environ, "PATH": f"{stand_in.parent}:{os.environ['PATH']}", "TMPDIR": str(temporary)}
     done = subprocess.run(
-        [checkout / ".ci" / "run"], cwd="/", env=environment, capture_output=True, text=True, check=False
+        [checkout / ".ci" / "run"], cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert list(temporary.iterdir()) == [], "the virtual environment must be removed"
     return log.read_text().splitlines() if log.exists() else [], done

@@ -29,7 +29,7 @@ from nesf.plots import reconstructions as drawn
 from nesf.plots.structures import VIEW
 from nesf.studies import Table, errors_by_size, reconstructions, sensitivity
 from nesf.studies.record import read_record
-from nesf.testing import caesium_chloride, perovskite, rocksalt
+from nesf.testing import caesium_chloride, hexagonal, perovskite, rocksalt
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +246,11 @@ def test_both_of_a_pair_are_drawn_to_one_scale_and_wrong_atoms_are_ringed() -> N
 @pytest.mark.parametrize("captioned", [False, True])
 @pytest.mark.parametrize("count", [1, 8, 20])
 def test_in_a_picture_of_any_number_of_pairs_nothing_lies_over_another(count: int, captioned: bool) -> None:
-    pairs = [(one, one) for one in (rocksalt(), caesium_chloride(), perovskite()) for _ in range(40)][:count]
-    captions = [Caption(f"head {i}", "two lines\nbeneath") for i in range(count)] if captioned else None
+    long = Crystal.from_frac("x", [57, 57, 57, 45, 45, 29, 30, 82, 8], np.arange(27).reshape(9, 3) / 28, 9 * np.eye(3))
+    true = [one for _ in range(4) for one in (rocksalt(), hexagonal(), perovskite(), long, caesium_chloride())][:count]
+    pairs = [(one, replace(one, numbers=one.numbers % 90 + 3)) for one in true]
+    text = "atoms 8 → 9 · positions 0.000 Å\nspecies 0 % · lengths 0.000 Å"
+    captions = [Caption("mp-1234567 (median, rank 4524 of 9047)", text) for _ in true] if captioned else None
     figure = drawn(pairs, captions=captions)
     # A solver of layouts may need hours for that many boxes.
     assert figure.get_layout_engine() is None

@@ -27,7 +27,7 @@ from nesf.studies.search import Search, choose, walk
 from nesf.studies.search_outcome import outcome, train_command
 from nesf.studies.search_stages import PUBLISHED, STAGES, START, Stage, changed
 from nesf.studies.search_storage import Result, Storage
-from nesf.studies.search_workers import _walk, perform
+from nesf.studies.search_workers import LAST_SECONDS, _walk, perform
 from nesf.testing import caesium_chloride, perovskite, rocksalt
 from nesf.training import Trainer
 
@@ -306,14 +306,14 @@ def test_after_a_kill_only_what_is_missing_is_trained(tmp_path, monkeypatch):
     code = INTERRUPTED.format(tests=str(Path(__file__).parent), storage=str(storage))
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not (tmp_path / "waiting").exists():
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
     finally:
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(60)
     # A line that was being written when the power went away.
     with storage.open("ab") as file:
         file.write(b'{"op_code": 4, "worker')
@@ -358,6 +358,31 @@ def test_workers_share_the_trials(tiny):
     # Operation 4 makes a trial, and operation 6 ends it.
     assert sum(line["op_code"] == 4 for line in lines) == 4
     assert sum(line["op_code"] == 6 for line in lines) == 4
+
+
+def test_a_worker_that_does_not_end_is_not_waited_for_for_ever(tiny, monkeypatch):
+    done: list[object] = []
+
+    class Stuck:
+        exitcode = None
+
+        def __init__(self, **given):
+            assert given["daemon"]
+
+        def start(self):
+            done.append("started")
+
+        def join(self, timeout=None):
+            done.append(timeout)
+
+        def terminate(self):
+            done.append("ended")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnContext.Process", Stuck)
+    scores(monkeypatch, lambda _: (1.0, 1.0))
+    finished = perform(tiny, told, workers=2)
+    assert [len(one.results) for one in finished] == [2, 2]
+    assert done == ["started", LAST_SECONDS, "ended"]
 
 
 def test_two_at_a_time_get_different_trials_and_wait_for_the_last(tiny):

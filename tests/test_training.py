@@ -420,7 +420,7 @@ def batches_seen(training: Trainer) -> list[CrystalBatch]:
 
 
 @pytest.mark.parametrize("group", [1, 2, 3, 100])
-@pytest.mark.parametrize("crystals", [24, 23, 26])
+@pytest.mark.parametrize("crystals", [24, 23, 26, 3])
 def test_grouped_batches_show_every_crystal_once_in_an_epoch(group, crystals):
     sizes = torch.randint(1, 12, (crystals,), generator=torch.Generator().manual_seed(0)).tolist()
     settings = replace(QUICK, batch=4, group=group, epochs=2, permute_elements=0.0)
@@ -434,7 +434,7 @@ def test_grouped_batches_show_every_crystal_once_in_an_epoch(group, crystals):
         edges = torch.cat([batch.cells[:, 0, 0] for batch in epoch])
         assert edges.sort().values.equal(training.data.cells[:, 0, 0].sort().values)
         orders.append(edges)
-    assert not orders[0].equal(orders[1])
+    assert crystals < 4 or not orders[0].equal(orders[1])
 
 
 def test_grouped_batches_hold_crystals_of_about_one_size():

@@ -138,9 +138,13 @@ class Codec:
         for crystal in crystals:
             if (reason := self.refusal(crystal)) is not None:
                 raise NesfError(f"The model {self.card.name} cannot take {crystal.id!r}: {reason}")
-        rows = [row for part in self._parts(crystals) for row in in_halves(self._encoded, part, _unencoded)]
-        z = np.stack(rows) if rows else np.zeros((0, self.latent), np.float32)
+        z = self.encode_taken(crystals)
         return z[0] if single else z
+
+    def encode_taken(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
+        """Latent vectors (n, latent) of crystals of which it is known that the model takes them (``refusal``)."""
+        rows = [row for part in self._parts(crystals) for row in in_halves(self._encoded, part, _unencoded)]
+        return np.stack(rows) if rows else np.zeros((0, self.latent), np.float32)
 
     def _encoded(self, crystals: Sequence[Crystal]) -> list[NDArray[np.float32]]:
         return list(self._encode(crystals).cpu().numpy())

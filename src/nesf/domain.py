@@ -103,7 +103,7 @@ class Domain:
         if unknown:
             yield f"It contains {unknown}, which is not among the {len(self.vocabulary)} elements that the model knows."
         if len(crystal) > self.max_atoms:
-            yield f"Its cell holds {len(crystal)} atoms, and the model was trained on at most {self.max_atoms}."
+            yield f"Its cell holds {len(crystal)} atoms, and the model takes at most {self.max_atoms}."
         different = len(set(crystal.numbers.tolist()))
         if self.max_elements is not None and different > self.max_elements:
             yield f"It is made of {different} elements, and the model's vectors have room for {self.max_elements}."

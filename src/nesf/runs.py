@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -141,6 +142,13 @@ def in_reach(domain: Domain, config: Config) -> Domain:
     )
 
 
+def room_of(domain: Domain, config: Config) -> Domain:
+    """The domain as far as the network alone limits it: any number of atoms, or as many as its vectors hold."""
+    if config.network.architecture == "perceptrons":
+        return replace(domain, max_atoms=sys.maxsize)
+    return replace(domain, max_atoms=config.network.layout.tokens)
+
+
 def check_free(folder: Path) -> None:
     """Raise ``NesfError`` if a folder holds a run already: a new one would overwrite it."""
     if (folder / CHECKPOINT).exists() or (folder / MODEL).exists():
@@ -159,6 +167,7 @@ class Run:
         team: the processes that train together; only the first of them writes into the folder.
 
     Attributes:
+        domain: of what is learned.
         left_out: crystals with elements that the training data lacks, or with more than the model has room for.
     """
 
@@ -181,17 +190,23 @@ class Run:
             check_free(folder)  # once more, because another process may have been at work until now
         self.folder = folder
         self.setup = setup
-        self.domain = in_reach(setup.domain or Domain.of(train.crystals), setup.config)
         self.left_out: list[Failure] = []
+        learned = self._fitting(train, setup.domain or Domain.of(train.crystals))
+        if len(learned) < 2:
+            raise NesfError(
+                f"Training needs at least two crystals, and of {train.name} the model can take {len(learned)}; give "
+                f"others. {self.left_out[0].id!r}: {self.left_out[0].reason}"
+            )
+        self.domain = in_reach(setup.domain or Domain.of(learned), setup.config)
+        known = self._fitting(validation, self.domain) if validation is not None else []
+        if validation is not None and not known:
+            raise NesfError(
+                f"The model can take no crystal of {validation.name}; give others to --val, or leave it out. "
+                f"{self.left_out[-1].id!r}: {self.left_out[-1].reason}"
+            )
         torch.manual_seed(setup.config.training.seed)
         model = autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device
-        learned = self._fitting(train.crystals)
-        if len(learned) < 2:
-            raise NesfError(
-                f"The model has room for {len(learned)} crystals of {train.name}: {self.left_out[0].reason}"
-            )
-        known = self._fitting(validation.crystals) if validation is not None else []
         self.trainer = Trainer(
             model,
             CrystalBatch.from_crystals(learned, device),
@@ -232,8 +247,9 @@ class Run:
         with writing(model):
             model.unlink()
 
-    def _fitting(self, crystals: tuple[Crystal, ...]) -> list[Crystal]:
-        reasons = [(crystal, self.domain.no_room(crystal)) for crystal in crystals]
+    def _fitting(self, data: Dataset, domain: Domain) -> list[Crystal]:
+        room = room_of(in_reach(domain, self.setup.config), self.setup.config)
+        reasons = [(crystal, room.no_room(crystal)) for crystal in data.crystals]
         self.left_out += [Failure(crystal.id, reason) for crystal, reason in reasons if reason is not None]
         return [crystal for crystal, reason in reasons if reason is None]
 

@@ -38,8 +38,9 @@ ERRORS = {
 def encode(codec: Codec, entries: Sequence[Entry]) -> pa.Table:
     """The latent vectors of a chunk: rows with ``z``, null where an entry is no crystal or is refused."""
     reasons = [codec.refusal(entry) if isinstance(entry, Crystal) else entry.reason for entry in entries]
-    taken = [entry for entry, reason in zip(entries, reasons, strict=True) if reason is None]
-    flat = codec.encode(taken).ravel() if taken else np.empty(0, np.float32)
+    pairs = zip(entries, reasons, strict=True)
+    taken = [entry for entry, reason in pairs if reason is None and isinstance(entry, Crystal)]
+    flat = codec.encode_taken(taken).ravel()
     counts = [codec.latent if reason is None else 0 for reason in reasons]
     offsets = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
     lost = pa.array([reason is not None for reason in reasons], pa.bool_())

@@ -34,7 +34,8 @@ class Table(NamedTuple):
 
 def tables(values: Values) -> list[Table]:
     """The tables of a report (``Report.to_dict``)."""
-    shown = [_decoding(values), _training(values), _peak(values), _memory(values)]
+    training = [_training(values)] if values["training"] else []
+    shown = [_decoding(values), *training, _peak(values), _memory(values)]
     if "full_agreement" in values:
         shown.append(_agreement(values["full_agreement"]["scores"]))
     return shown
@@ -65,12 +66,17 @@ def agreement_text(values: Values) -> str:
 def introduction(values: Values) -> str:
     """A paragraph on what was measured on what, and how."""
     data, train, software = values["data"], values["train_data"], values["software"]
+    on = f"; trained on: {_data(train)}" if train else ""
+    reference = (
+        "A reference is the published algorithm written literally, on the same machine, in the same run."
+        if train
+        else "The published algorithms are those of the paper's network, so none is beside this model."
+    )
     return (
         f"Measured in one run by `nesf bench` ({values['effort']['name']}) on **{values['device']}** with "
         f"{values['threads']} threads, nesf {software['nesf']}, PyTorch {software['torch']}, Python "
-        f"{software['python']}. Decoded by the model `{values['model']}`: {_data(data)}; trained on: {_data(train)}. "
-        f"Seed {values['seed']}. Every job is warmed up; the median of several repeats counts; what is compared "
-        "runs in turns. A reference is the published algorithm written literally, on the same machine, in the same run."
+        f"{software['python']}. Decoded by the model `{values['model']}`: {_data(data)}{on}. Seed {values['seed']}. "
+        f"Every job is warmed up; the median of several repeats counts; what is compared runs in turns. {reference}"
     )
 
 
@@ -83,19 +89,20 @@ def _data(data: Values) -> str:
 
 def _decoding(values: Values) -> Table:
     parts, ratios = values["decoding"], values["ratios"]
+    rows = [("decoding z → crystal", _rate(parts["decode"]), "")]
+    how = "those of the model (particles in the crystal's own cell), which the fast path has to agree with"
+    if parts["reference"]:
+        rows.append(("published estimation, literal", _rate(parts["reference"]), _times(ratios["decode"])))
+        how = f"the published ones (particles in the box of all training atoms and 1 Å around it), and {how}"
+    rows.append(("the model's own, literal", _rate(parts["literal"]), _times(ratios["decode_against_literal"])))
+    rows.append(("encoding crystal → z", _rate(parts["encode"]), ""))
     return Table(
         "Encoding and decoding, end to end",
         ("path", "crystals/s", "against it, decoding is faster by"),
-        (
-            ("decoding z → crystal", _rate(parts["decode"]), ""),
-            ("published estimation, literal", _rate(parts["reference"]), _times(ratios["decode"])),
-            ("the model's own, literal", _rate(parts["literal"]), _times(ratios["decode_against_literal"])),
-            ("encoding crystal → z", _rate(parts["encode"]), ""),
-        ),
+        tuple(rows),
         "Latent vectors in memory become crystals in memory. The literal paths move every particle at every iteration, "
-        "one crystal after the other, and decode a few crystals that stand for all by their volumes: with the "
-        "published parameters (particles in the box of all training atoms and 1 Å around it), and with those of the "
-        "model (particles in the crystal's own cell), which the fast path has to agree with.",
+        "one crystal after the other, and decode a few crystals that stand for all by their volumes; the parameters "
+        f"are {how}.",
     )
 
 
@@ -117,11 +124,10 @@ def _peak(values: Values) -> Table:
         (f"matrix products, {precision}", _flops(rate), f"{100 * rate / best:.1f} %")
         for precision, rate in values["peak"]["flops_per_second"].items()
     ]
-    parts = (
-        ("decoding", values["decoding"]["flops_per_second"]),
-        ("training `paper`", values["training"]["paper_flops_per_second"]),
-        ("training `fast`", values["training"]["fast_flops_per_second"]),
-    )
+    parts = [("decoding", values["decoding"]["flops_per_second"])]
+    if values["training"]:
+        parts.append(("training `paper`", values["training"]["paper_flops_per_second"]))
+        parts.append(("training `fast`", values["training"]["fast_flops_per_second"]))
     rows += [(what, _flops(rate), f"{100 * rate / best:.1f} %") for what, rate in parts]
     return Table(
         "Share of the machine's measured peak", ("what", "operations/s", "of the peak"), tuple(rows), _PEAK_NOTE

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import nesf
-from nesf.bench.decoding_speed import DecodingSpeed, decoding_speed
+from nesf.bench.decoding_speed import DecodingSpeed, decoding_speed, is_of_paper
 from nesf.bench.effort import Effort
 from nesf.bench.growth import Series, growth
 from nesf.bench.memory import MemoryGauge
@@ -38,11 +38,11 @@ class Report:
         threads: of the processor that PyTorch computes with.
         model: name of the model that decodes.
         data: what is decoded: name, hash, number of crystals taken, mean atoms per cell.
-        train_data: likewise, what is trained on.
+        train_data: likewise, what is trained on, if anything is.
         refused: crystals that the model does not take, and that are left out.
         peak: what matrix products reach.
         decoding: encoding and decoding.
-        training: training.
+        training: training of the paper's network; None where the model is of another architecture.
         growth: times against sizes.
     """
 
@@ -51,35 +51,27 @@ class Report:
     threads: int
     model: str
     data: dict[str, Any]
-    train_data: dict[str, Any]
+    train_data: dict[str, Any] | None
     refused: int
     peak: Peak
     decoding: DecodingSpeed
-    training: TrainingSpeed
+    training: TrainingSpeed | None
     growth: tuple[Series, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, ready for JSON: the headline numbers first, then everything."""
-        decoding, training, headline = self.decoding, self.training, self.training.headline
-        memory = decoding.peak_bytes | training.peak_bytes
+        """As plain values, ready for JSON: the headline numbers first, then everything; None for what has none."""
+        decoding, training, reference = self.decoding, self.training, self.decoding.reference
+        memory = decoding.peak_bytes | (training.peak_bytes if training else {})
         own = [value for name, value in memory.items() if "reference" not in name and "literal" not in name]
         return {
             "device": self.device,
             "decode_per_second": decoding.decode.per_second,
-            "decode_reference_per_second": decoding.reference.per_second,
+            "decode_reference_per_second": reference and reference.per_second,
             "decode_literal_per_second": decoding.literal.per_second,
             "encode_per_second": decoding.encode.per_second,
-            "train_per_second": headline.auto.per_second,
-            "train_float32_per_second": headline.float32.per_second,
-            "train_reference_per_second": headline.reference.per_second,
-            "train_fast_preset_per_second": training.fast.per_second,
-            "train_queries_per_second": headline.auto.queries_per_second,
-            "train_reference_queries_per_second": headline.reference.queries_per_second,
-            "train_fast_preset_queries_per_second": training.fast.queries_per_second,
+            **(self._of_training(training) if training else {}),
             "ratios": self.ratios(),
             "peak_share": decoding.flops_per_second / self.peak.best,
-            "train_peak_share": training.paper_flops_per_second / self.peak.best,
-            "train_fast_preset_peak_share": training.fast_flops_per_second / self.peak.best,
             "peak_memory_bytes": max(own),
             "memory_bytes": memory,
             "threads": self.threads,
@@ -92,20 +84,36 @@ class Report:
             "agreement": decoding.agreement.to_dict(),
             "peak": asdict(self.peak),
             "decoding": asdict(decoding),
-            "training": asdict(training),
+            "training": training and asdict(training),
             "growth": [asdict(series) for series in self.growth],
             "effort": asdict(self.effort),
         }
 
-    def ratios(self) -> dict[str, float]:
-        """How many times as fast as its reference each path is."""
-        decoding, headline = self.decoding, self.training.headline
+    def _of_training(self, training: TrainingSpeed) -> dict[str, Any]:
+        headline = training.headline
         return {
-            "decode": decoding.decode.per_second / decoding.reference.per_second,
-            "decode_against_literal": decoding.decode.per_second / decoding.literal.per_second,
-            "train": headline.auto.per_second / headline.reference.per_second,
-            "train_float32": headline.float32.per_second / headline.reference.per_second,
+            "train_per_second": headline.auto.per_second,
+            "train_float32_per_second": headline.float32.per_second,
+            "train_reference_per_second": headline.reference.per_second,
+            "train_fast_preset_per_second": training.fast.per_second,
+            "train_queries_per_second": headline.auto.queries_per_second,
+            "train_reference_queries_per_second": headline.reference.queries_per_second,
+            "train_fast_preset_queries_per_second": training.fast.queries_per_second,
+            "train_peak_share": training.paper_flops_per_second / self.peak.best,
+            "train_fast_preset_peak_share": training.fast_flops_per_second / self.peak.best,
         }
+
+    def ratios(self) -> dict[str, float]:
+        """How many times as fast as its reference each path is that has one."""
+        decoding = self.decoding
+        ratios = {"decode_against_literal": decoding.decode.per_second / decoding.literal.per_second}
+        if decoding.reference is not None:
+            ratios["decode"] = decoding.decode.per_second / decoding.reference.per_second
+        if self.training is not None:
+            headline = self.training.headline
+            ratios["train"] = headline.auto.per_second / headline.reference.per_second
+            ratios["train_float32"] = headline.float32.per_second / headline.reference.per_second
+        return ratios
 
 
 def measure(codec: Codec, data: Dataset, train: Dataset, effort: Effort, note: Callable[[str], None]) -> Report:
@@ -114,18 +122,13 @@ def measure(codec: Codec, data: Dataset, train: Dataset, effort: Effort, note: C
     Args:
         codec: the model, on the device that is measured.
         data: crystals to encode and decode; those that the model refuses are left out and counted.
-        train: crystals to train on.
+        train: crystals to train the paper's network on, which is measured where the model is such a one.
         effort: how much to measure.
         note: for progress.
 
     Raises:
-        NesfError: if the model is not of the paper's architecture, or takes none of the crystals.
+        NesfError: if the model takes none of the crystals.
     """
-    if codec.card.config.network.architecture != "perceptrons":
-        raise NesfError(
-            "The bench sets a model beside the published algorithms, which are those of the paper's network; "
-            f"{codec.card.name} is of another architecture, so take one like lcs6a-paper."
-        )
     taken = [crystal for crystal in data.crystals if codec.refusal(crystal) is None]
     if not taken:
         reason = codec.refusal(data.crystals[0])
@@ -140,14 +143,14 @@ def measure(codec: Codec, data: Dataset, train: Dataset, effort: Effort, note: C
     note(STAGES[2])
     series = growth(codec, taken, effort)
     note(STAGES[3])
-    trained = training_speed(train.crystals, codec.device, effort, gauge)
+    trained = training_speed(train.crystals, codec.device, effort, gauge) if is_of_paper(codec) else None
     return Report(
         effort,
         hardware(codec.device),
         torch.get_num_threads(),
         codec.card.name,
         _described(data, taken),
-        _described(train, train.crystals),
+        _described(train, train.crystals) if trained else None,
         len(data.crystals) - len(taken),
         peak,
         decoded,

@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             silence(sys.stdout)
             return 128 + 13  # as of a program that SIGPIPE ends
         except OSError as error:
-            silence(sys.stdout)  # it may be the one that takes no more
+            if error.filename is None:
+                silence(sys.stdout)  # it may be the one that takes no more
             return _failed(f"{error.filename or 'The output'}: {error.strerror or error}.", 1, error if debug else None)
         except KeyboardInterrupt as interruption:
             return _failed(str(interruption) or "Interrupted.", stop.status)

@@ -33,8 +33,9 @@ def _bench(
 ) -> None:
     """Measure how fast encoding, decoding and training are on this machine, against the published algorithms.
 
-    The references are the published algorithms written literally; they run in turns with the fast paths. Takes a
-    few minutes (--quick: less than one), in which nothing else should run.
+    The references are the published algorithms written literally; they run in turns with the fast paths. Models of
+    another architecture than the paper's are encoded and decoded, against their own literal form. Takes a few minutes
+    (--quick: less than one), in which nothing else should run.
 
     Args:
         json: write everything to this file (- for the standard output).

@@ -33,7 +33,9 @@ class _Patient(Console):
 
     def on_broken_pipe(self) -> None:
         """Called by rich where the reader of a pipe is gone."""
-        # The stream is silenced, and not the console, which other commands of this process use, too.
+        # What could not be written must not come with the next text. The stream is silenced, and not the console, which
+        # other commands of this process use, too.
+        del self._buffer[:]
         silence(sys.stderr if self.stderr else sys.stdout)
 
 

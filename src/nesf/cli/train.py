@@ -91,8 +91,8 @@ def _train_together(
     if earlier is not None and earlier.preset != preset:
         raise NesfError(f"{folder} was started with preset {earlier.preset}; leave --preset out to go on with it.")
     run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)
-    note_failures(run.left_out, "crystals are left out, for which the model has no room")
-    crystals, epochs = len(training.crystals), config.training.epochs
+    note_failures(run.left_out, "crystals are left out, which the model cannot take")
+    crystals, epochs = len(run.trainer.data), config.training.epochs
     processes = f"; {team.size} processes" if team.size > 1 else ""
     notes.print(f"{crystals} crystals, preset {preset}, {epochs} epochs; run folder {folder}{processes}", markup=False)
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -26,7 +26,7 @@ class Mean:
         """Add values, which must be finite.
 
         Raises:
-            ValueError: where one is not, or their sum is none any more.
+            ValueError: where one is not, or they are so large that a sum of some is not.
         """
         values = list(values)
         self._gather(values)
@@ -62,7 +62,7 @@ class Mean:
         terms = [*self._sum, *values]
         if not isfinite(sum(terms)):
             # No rest would ever be nothing.
-            raise ValueError(f"A mean is asked for of values of which one, or their sum, is not finite: {values[:3]}.")
+            raise ValueError(f"A mean is asked for of values that are not finite, or too large to add: {values[:3]}.")
         # fsum rounds the exact sum once; what it rounded off is summed again, until nothing is left.
         parts: list[float] = []
         while rest := fsum([*terms, *(-part for part in parts)]):

@@ -62,8 +62,10 @@ class _Size(NamedTuple):
     least: float
 
 
-_PLAIN = _Size(3.0, 1.75, head=0.05, above=0.24, below=0.04, title=0.45, legend=0.05, least=4.8)
-_WRITTEN = _Size(4.6, 3.3, head=0.16, above=0.4, below=0.36, title=0.4, legend=0.35, least=6.9)
+_PLAIN = _Size(3.0, 1.85, head=0.05, above=0.34, below=0.04, title=0.45, legend=0.05, least=4.8)
+_WRITTEN = _Size(4.6, 3.5, head=0.16, above=0.54, below=0.44, title=0.4, legend=0.35, least=6.9)
+
+_LONGEST_ID = 44
 
 LEGEND = "ringed: nearest true atom is another element (in the true structure: nearest found atom)"
 
@@ -152,19 +154,24 @@ def element_color(number: int) -> tuple[float, float, float]:
 def _write(box: SubFigure, true: Crystal, found: Crystal | Failure, caption: Caption | None, size: _Size) -> None:
     name = subscripted(found.formula) if isinstance(found, Crystal) else "not found"
     right = isinstance(found, Crystal) and true.formula == found.formula
-    color = "black" if right else WRONG
+    color, top = "black" if right else WRONG, 1 - size.head / size.height
     if caption is None:
-        head = _plain(true.id) if right else f"{_plain(true.id)} → {name}"
-        box.suptitle(head, fontsize=8, color=color, y=1 - size.head / size.height)
+        id_ = _plain(true.id if len(true.id) <= _LONGEST_ID else f"{true.id[: _LONGEST_ID - 1]}…")
+        box.suptitle(id_ if right else _in_lines(id_, f" → {name}", 44), fontsize=8, color=color, y=top)
         return
     formulas = subscripted(true.formula) if right else f"{subscripted(true.formula)} → {name}"
-    box.suptitle(f"{formulas}   {_plain(caption.head)}", fontsize=9.5, color=color, y=1 - size.head / size.height)
+    box.suptitle(_in_lines(formulas, f"   {_plain(caption.head)}", 56), fontsize=9.5, color=color, y=top)
     box.supxlabel(caption.text, fontsize=8.5, parse_math=False, y=0.05 / size.height)
+
+
+def _in_lines(one: str, other: str, most: int) -> str:
+    """Two parts of a head in a line, or, where that were longer than so many characters, in two."""
+    return one + other if len(re.sub(r"[${}_\\]", "", one + other)) <= most else f"{one}\n{other.strip()}"
 
 
 def _leave_empty(axes: Axes, reason: str) -> None:
     axes.axis("off")
-    text = "\n".join(wrap(reason, 26))
+    text = "\n".join(wrap(reason, 22))
     axes.text(
         0.5, 0.5, text, fontsize=8, color=WRONG, ha="center", va="center", transform=axes.transAxes, parse_math=False
     )

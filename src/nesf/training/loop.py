@@ -173,7 +173,7 @@ class Trainer:
         # The one batch that may be short, and then left out, is of any sizes, and comes last.
         full = len(order) - len(order) % size
         batches: list[Tensor] = []
-        for some in order[:full].split(size * group):
+        for some in order[:full].split(size * group) if full else ():
             alike = some[self.data.counts[some].argsort(stable=True)].split(size)
             turn = torch.randperm(len(alike), generator=self.generator, device=self.data.device).tolist()
             batches += [alike[i] for i in turn]
