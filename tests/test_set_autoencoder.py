@@ -351,10 +351,10 @@ def test_a_model_survives_its_file_bit_for_bit(tmp_path, network):
 
 @torch.no_grad()
 def distances(model: SetAutoencoder, z: torch.Tensor, *crystals: Crystal) -> torch.Tensor:
-    """Mean distance of the anchors of each crystal's atoms from these, angstrom."""
+    """Largest distance of the anchors of each crystal's atoms from these, angstrom."""
     atoms, cells = ordered(*crystals), CrystalBatch.from_crystals(crystals).cells
     error = (model.decode_field(z).anchors.frac[:, : atoms.exists.shape[1]] - atoms.frac) @ cells
-    return (error.norm(dim=2) * atoms.exists).sum(1) / atoms.exists.sum(1)
+    return (error.norm(dim=2) * atoms.exists).amax(1)
 
 
 @torch.enable_grad()
@@ -365,7 +365,7 @@ def learned(steps: int = 200) -> tuple[SetAutoencoder, list[Crystal]]:
     optimizer, generator = torch.optim.Adam(model.parameters(), 5e-3), torch.Generator().manual_seed(0)
     for _ in range(steps):
         off = 0.03 * torch.randn(atoms.frac.shape, generator=generator) * atoms.exists.unsqueeze(2)
-        seen = atoms.moved(off, cells)
+        seen = replace(atoms, frac=atoms.frac + off, cart=(atoms.frac + off) @ cells)
         error = model.decoder(model.encoder(seen, cells))[0].frac[:, : atoms.exists.shape[1]] - seen.frac
         loss = error[atoms.exists].square().sum()
         optimizer.zero_grad()
@@ -381,8 +381,8 @@ def test_corrections_bring_the_anchors_nearer_and_never_farther():
     with torch.no_grad():
         plain, close = model.encode(batch), model.encode_closely(batch)
     before, after = distances(model, plain, *moved), distances(model, close, *moved)
-    assert (after <= before + 1e-6).all()
-    assert after.mean() < 0.9 * before.mean()
+    assert before.min() > 1e-3
+    assert after.max() < 1e-5
 
 
 @every_kind

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nesf.elements import Vocabulary
-from nesf.model.layout import POINT
+from nesf.model.layout import POINT, TOKEN, Layout
 from nesf.shapes import Bool, Float, Int
 
 # Fractional coordinates, elements and their numbers in the crystal are spread over as much as this, either way.
@@ -81,6 +81,15 @@ def decode_atoms(
     off = (elements.unsqueeze(2) - points) / (_DOUBT * 2 * _FURTHEST / (_side(len(points)) - 1))
     named = (-off.square().sum(3)).softmax(2)
     return 0.5 * (tokens[..., :3] / _FURTHEST + 1), (which @ named + _UNLIKELY).log()
+
+
+def move_places(
+    z: Float[Tensor, "n_crystals latent"], steps: Float[Tensor, "n_crystals most 3"], layout: Layout
+) -> Float[Tensor, "n_crystals latent"]:
+    """Latent vectors in which the first atoms are elsewhere, by steps in fractional coordinates."""
+    tokens = layout.split(z)[-1]
+    further = functional.pad(2 * _FURTHEST * steps, (0, TOKEN - POINT, 0, layout.tokens - steps.shape[1]))
+    return torch.cat((z[:, : -TOKEN * layout.tokens], (tokens + further).flatten(1)), 1)
 
 
 def _levels(room: int, like: Tensor) -> Float[Tensor, " room"]:

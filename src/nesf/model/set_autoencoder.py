@@ -2,15 +2,18 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nesf.crystal import CrystalBatch
 from nesf.elements import Vocabulary
 from nesf.model.anchor_decoder import AnchorDecoder
 from nesf.model.anchors import AnchorField
+from nesf.model.atom_code import move_places
 from nesf.model.set_encoder import OrderedAtoms, SetEncoder
 from nesf.model.settings import NetworkSettings
 from nesf.shapes import Float
+
+CLOSE_ANGSTROM = 1e-5
+"""Anchors nearer than this to their atoms need no further correction: it is about the rounding of single precision."""
 
 
 class SetAutoencoder(nn.Module):
@@ -35,26 +38,26 @@ class SetAutoencoder(nn.Module):
     def encode_closely(self, batch: CrystalBatch) -> Float[Tensor, "n_crystals latent"]:
         """The latent vectors of trained networks, corrected: of each crystal the one whose anchors lie nearest.
 
-        Where the anchors of atoms are off by some vectors, the crystal is encoded again with its atoms moved by the
-        opposite of these. The correction is small where the error varies slowly with the positions, and each makes
-        the error many times smaller.
+        Where z is a copy, its numbers of a place move the anchor nearly as far as they say. So the anchors are
+        decoded, and the places in z moved by the opposite of their errors, which makes these many times smaller.
         """
-        true = self._atoms(batch)
+        true, best = self._atoms(batch), self.encode(batch)
+        if not self.settings.anchors.copied:
+            return best
         count = min(true.exists.shape[1], self.settings.anchors.tokens)
-        exists = true.exists[:, :count]
-        atoms, best, closest = true, None, None
+        exists, frac = true.exists[:, :count], true.frac[:, :count]
+        closest = best.new_full((len(best),), torch.inf)
+        z, left = best, torch.arange(len(best), device=best.device)
         for _ in range(self.settings.anchors.corrections + 1):
-            z = self.encoder(atoms, batch.cells)
-            error = self.decoder(z)[0].frac[:, :count] - true.frac[:, :count]
-            distance = ((error @ batch.cells).norm(dim=2) * exists).sum(1) / exists.sum(1)
-            if best is None or closest is None:
-                best, closest = z, distance
-            else:
-                best = torch.where((distance < closest).unsqueeze(1), z, best)
-                closest = torch.minimum(distance, closest)
-            error = functional.pad(error * exists.unsqueeze(2), (0, 0, 0, true.exists.shape[1] - count))
-            atoms = atoms.moved(-error, batch.cells)
-        assert best is not None
+            error = (self.decoder(z)[0].frac[:, :count] - frac[left]) * exists[left].unsqueeze(2)
+            distance = (error @ batch.cells[left]).norm(dim=2).amax(1)
+            nearer = distance < closest[left]
+            best = best.index_copy(0, left[nearer], z[nearer])
+            closest = closest.index_copy(0, left[nearer], distance[nearer])
+            far = distance > CLOSE_ANGSTROM
+            z, left = move_places(z, -error, self.settings.layout)[far], left[far]
+            if len(left) == 0:
+                break
         return best
 
     def _atoms(self, batch: CrystalBatch) -> OrderedAtoms:

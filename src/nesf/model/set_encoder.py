@@ -1,6 +1,6 @@
 """Crystal -> z: atoms that exchange what they know, written into tokens in an order of their own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -72,13 +72,6 @@ class OrderedAtoms:
             torch.where(exists, classes[picked], 0),
             exists,
         )
-
-    def moved(
-        self, steps: Float[Tensor, "n_crystals most 3"], cells: Float[Tensor, "n_crystals 3 3"]
-    ) -> "OrderedAtoms":
-        """The atoms in the same order after steps, given in fractional coordinates of the cells."""
-        frac = self.frac + steps
-        return replace(self, frac=frac, cart=frac @ cells)
 
 
 class SetEncoder(nn.Module):

@@ -24,8 +24,8 @@ class AnchorSettings:
         decoder_layers: rounds of exchange between tokens.
         copied: whether z starts as the elements and the places of atoms, and anchors as those that it says, so that
             the networks learn what is missing; without it they learn all of it.
-        corrections: how often a trained network decodes what it has encoded, and encodes again with the error taken
-            off the input.
+        corrections: how often, at most, a trained network that copies decodes what it has encoded and takes the error
+            off z; where there is next to none left, it ends before.
     """
 
     tokens: int = 40
@@ -35,7 +35,7 @@ class AnchorSettings:
     encoder_layers: int = 1
     decoder_layers: int = 2
     copied: bool = True
-    corrections: int = 1
+    corrections: int = 8
 
     def __post_init__(self) -> None:
         sizes = (self.tokens, self.elements, self.width, self.heads)
