@@ -336,6 +336,25 @@ def test_the_same_crystal_is_read_from_a_full_and_a_symmetric_cif() -> None:
         assert sorted(plain.numbers) == sorted(crystal.numbers)
 
 
+@pytest.mark.parametrize("symprec", [None, 0.01])
+def test_what_pymatgen_counts_in_pairs_is_read(symprec: float | None) -> None:
+    """Gases of two atoms and peroxides: its formula units are O2 and Na2O2, of which a cell may hold a half."""
+    from pymatgen.core import Lattice, Structure
+    from pymatgen.io.cif import CifWriter
+
+    gases = [[symbol] * count for symbol in ("H", "N", "O", "F", "Cl") for count in range(1, 7)]
+    peroxides = [[metal, "O"] * count for metal in ("H", "Li", "Na", "K", "Rb", "Cs") for count in range(1, 5)]
+    structures = [
+        Structure(Lattice.cubic(9), symbols, np.arange(len(symbols))[:, None] * [[0.117, 0.231, 0.071]])
+        for symbols in gases + peroxides
+    ]
+    structures.append(Structure.from_spacegroup("Pa-3", Lattice.cubic(5.66), ["N"], [[0.056] * 3]))
+    for structure in structures:
+        with quiet():
+            text = str(CifWriter(structure, symprec=symprec))
+        assert sorted(crystal_from_cif("x", text).numbers) == sorted(structure.atomic_numbers)
+
+
 def test_tables_of_crystals_are_read_as_they_were_written(tmp_path: Path) -> None:
     write_table(tmp_path / "t.parquet", [rocksalt()])
     assert read(tmp_path / "t.parquet") == [rocksalt()]

@@ -12,6 +12,7 @@ import pytest
 
 from nesf.cli import COMMANDS, main
 from nesf.crystal import Crystal
+from nesf.data import load_dataset
 from nesf.io import read, read_latents, write_cif, write_table
 from nesf.testing import hexagonal, perovskite, rocksalt
 
@@ -62,6 +63,17 @@ def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert f"nesf {name}" in shown
     assert "INPUT" in shown or "MODEL" in shown or "OUT" in shown.upper()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_usage_says_what_its_arguments_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*name.split(), "--help"])
+    shown = capsys.readouterr().out
+    usage, _, described = shown.partition("\n\n")
+    arguments = described.partition("─ positional arguments ─")[2].partition("╰")[0]
+    assert "STR" not in usage
+    assert not [line for line in arguments.splitlines() if line.startswith(("│ STR", "│ PATH"))]
 
 
 def test_an_input_that_cannot_be_read_does_not_silence_what_follows(
@@ -228,6 +240,39 @@ def test_encode_then_decode_keeps_ids_and_order(cifs: Path, trained: Path, tmp_p
     assert [one["id"] for one in values["decoded"] + values["failures"]] == ["NaCl", "SrTiO3"]
 
 
+def test_one_crystal_is_said_in_the_singular(cifs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cifs / "NaCl.cif").write_text("data_x\n", encoding="utf-8")
+    assert main(["data", "import", str(cifs), "--out", str(tmp_path / "t.parquet")]) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 entry could not be read:" in said
+    assert "1 crystal written to" in said
+    assert "1 entry left out." in said
+
+
+def test_an_embedded_data_set_is_encoded_and_reconstructed_by_name(cifs: Path, trained: Path, tmp_path: Path) -> None:
+    z, out, said = tmp_path / "z.parquet", tmp_path / "found.parquet", tmp_path / "said.json"
+    assert main(["encode", str(trained), str(cifs), "textbook", "--out", str(z), "--json", str(said)]) == 0
+    values = json.loads(said.read_text(encoding="utf-8"))
+    ids = [crystal.id for crystal in load_dataset("textbook").crystals]
+    left_out = {failure["id"] for failure in values["left_out"]}
+    assert [name for name in read_latents(z).ids if name in ids] == [name for name in ids if name not in left_out]
+    assert len(read_latents(z).ids) + len(left_out) == 122
+    main(["reconstruct", str(trained), "textbook", "--out", str(out)])  # two epochs may be too few to find any crystal
+    with out.with_suffix(".errors.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ids
+
+
+def test_the_demo_names_all_that_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(load_dataset("textbook"), crystals=(rocksalt(), perovskite()))
+    monkeypatch.setattr("nesf.demo.load_dataset", lambda _: few)
+    assert main(["demo", "--model", "lcs6a", "--out", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out.replace("\n", " ").rpartition("Å.")[2].split(" written to ")[0]
+    others = {path.name for path in (tmp_path / "demo").iterdir() if path.suffix != ".cif" and path.name[0] != "."}
+    assert set(said.replace(" and ", ", ").strip().split(", ")) == {"2 CIFs", *others}
+
+
 def test_latents_of_another_model_are_refused(
     cifs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +324,22 @@ def test_a_run_is_resumed_to_the_weights_of_an_unbroken_one(tmp_path: Path) -> N
     assert all(bool((one[name] == two[name]).all()) for name in one)
 
 
+def test_a_run_that_goes_on_with_other_data_says_which(
+    trained: Path, cifs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "textbook", "--resume", str(trained)]) == 1
+    said = sentence(capsys)
+    assert "its validation data was textbook (120 crystals, sha256 " in said
+    assert "…) and is none now; give the same DATA and --val." in said
+    assert "training data" not in said
+    assert main(["train", str(cifs), "--val", "textbook", "--resume", str(trained)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "its training data was textbook (120 crystals, sha256 " in said
+    assert "…) and is cifs (2 crystals, sha256 " in said
+    assert "validation data" not in said
+    assert "{" not in said
+
+
 def test_the_universal_preset_goes_all_the_way(cifs: Path, tmp_path: Path) -> None:
     """Trained, interrupted, resumed, and used by every command that takes a model."""
     small = ["--network.anchors.tokens", "16", "--network.anchors.width", "16", "--network.anchors.heads", "2"]
@@ -319,7 +380,9 @@ def test_the_universal_preset_goes_all_the_way(cifs: Path, tmp_path: Path) -> No
         (["data", "import", "nowhere", "--out", "t.parquet"], "nowhere"),
         (["data", "import", "README.md", "--out", "t.csv"], "t.csv"),
         (["train", "textbook", "--out", "TRAINED"], "--resume"),
-        (["train", "textbook", "--resume", "nowhere"], "nowhere"),
+        (["encode", "TRAINED", "textbook", "--out", "z.txt"], "z.txt does not end with .parquet"),
+        (["train", "textbook", "--resume", "nowhere"], "There is no folder nowhere; correct --resume"),
+        (["train", "textbook", "--resume", "."], ". holds no run; correct --resume"),
     ],
 )
 def test_bad_input_ends_with_one_sentence(

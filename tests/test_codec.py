@@ -7,7 +7,7 @@ import ase
 import numpy as np
 import pytest
 import torch
-from pymatgen.core import Structure
+from pymatgen.core import Molecule, Structure
 
 from nesf import testing, weights
 from nesf.bench.agreement import difference
@@ -154,6 +154,8 @@ def test_something_else_is_no_structure(codec):
             function([KNOWN[0], {}])
         with pytest.raises(NesfError, match="A NoneType is no crystal"):
             function(None)
+        with pytest.raises(NesfError, match="A Molecule is no crystal"):
+            function(Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.74]]))
 
 
 def test_two_atoms_in_one_place_are_refused_and_not_merged(codec):

@@ -302,6 +302,27 @@ def test_no_more_than_a_few_chunks_of_crystals_are_alive(name, tmp_path, monkeyp
     assert alive[9] <= alive[1]
 
 
+def test_what_an_earlier_command_left_in_the_folder_is_said_and_nothing_found_is_an_error(tmp_path, capsys):
+    write_table(tmp_path / "two.parquet", [rocksalt(), perovskite()])
+    write_table(tmp_path / "one.parquet", [caesium_chloride()])
+    write_table(tmp_path / "none.parquet", [replace(rocksalt(), id="x", numbers=[118] * 8)])
+
+    def said(name: str, *words: str, status: int = 0) -> str:
+        command = ["reconstruct", "universal", str(tmp_path / f"{name}.parquet"), "--out", str(tmp_path / "found")]
+        assert main([*command, *words]) == status
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "earlier command" not in said("two")
+    assert "earlier command" not in said("two")
+    assert "by an earlier command: 2 CIFs." in said("one")
+    assert "by an earlier command: 3 CIFs." in said("one", "--no-cifs")
+    ended = said("none", status=1)
+    assert "by an earlier command: 3 CIFs, crystals.parquet, crystals.extxyz." in ended
+    assert "nesf: No crystal was found; " in ended
+    assert "left_out.csv says why." in ended
+    assert "contains Og" in (tmp_path / "found" / "left_out.csv").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["encode", "reconstruct"])
 def test_an_output_never_replaces_the_input(name, source, capsys):
     table = next(path for path in ([source] if source.is_file() else sorted(source.rglob("*.parquet"))))

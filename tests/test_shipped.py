@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import nesf
 from nesf.bench.agreement import agreement_of
@@ -19,7 +20,8 @@ from nesf.data import load_dataset
 from nesf.decoding import EstimationSettings
 from nesf.decoding.estimate import PARTICLES_AT_ONCE
 from nesf.evaluation import evaluate
-from nesf.metrics import COLUMNS, published
+from nesf.lattice import cell_from_parameters
+from nesf.metrics import COLUMNS, compare, published
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,28 @@ def test_many_elements_come_back_wherever_they_are(name, table, most, shared_dat
     score = evaluate(model, mixed)
     assert (score.failures, score.atoms_error_percent, score.species_actual_percent) == (0, 0, 0)
     assert score.position_actual < 1e-4
+
+
+def test_no_atom_is_off_in_skewed_cells_or_crowds(shared_data):
+    random, model = np.random.default_rng(0), nesf.load()
+    crystals = load_dataset(shared_data / "mp20_val.parquet").crystals
+    # Angles of 143, 142 and 54 degrees: the encoder is steep there.
+    wanted = [next(crystal for crystal in crystals if crystal.id == "mp-20546")]
+    for crystal in crystals[::150]:
+        other = np.eye(3)[random.permutation(3)] + np.outer([1, 0, 0], [0, random.choice([-1, 1]), 0])
+        if round(abs(np.linalg.det(other))) == 1:
+            frac = crystal.frac @ np.linalg.inv(other)
+            wanted.append(Crystal.from_frac(crystal.id, crystal.numbers, frac, other @ crystal.cell))
+    for i in range(40):
+        shape = np.stack([random.uniform(6, 25, 3), np.radians(random.uniform(60, 120, 3))])
+        cell = cell_from_parameters(*torch.from_numpy(shape)).numpy()
+        places = random.random((random.integers(1, 41), 3))
+        wanted.append(Crystal.from_frac(f"{i}", random.integers(1, 9, len(places)), places, cell))
+    wanted = [crystal for crystal in wanted if model.refusal(crystal) is None]
+    assert len(wanted) > 60
+    found = model.reconstruct(wanted)
+    farthest = [compare(*pair, periodic=True).actual.distances.max() for pair in zip(wanted, found, strict=True)]
+    assert max(farthest) < 5e-5
 
 
 def test_atoms_that_four_others_surround_come_back():

@@ -268,6 +268,69 @@ def test_in_a_picture_of_any_number_of_pairs_nothing_lies_over_another(count: in
     assert not (over & ~np.eye(len(parts), dtype=bool)).any()
 
 
+def panels(figure: Any) -> list[Any]:
+    """The pictures of crystals in a figure."""
+    return [axes for box in figure.subfigs for axes in box.axes]
+
+
+@pytest.mark.parametrize("captioned", [False, True])
+def test_atoms_at_the_borders_of_a_picture_are_drawn_whole(captioned: bool) -> None:
+    ends = [[0.0, 0.0, 0.0], [0.0, 0.99, 0.5], [0.99, 0.0, 0.5], [0.99, 0.99, 0.0], [0.0, 0.0, 0.99]]
+    cells = np.diag([3.0, 3.0, 20.0]), np.diag([20.0, 20.0, 3.0]), np.diag([3.0, 20.0, 3.0]), 5 * np.eye(3)
+    true = [Crystal.from_frac("x", [26, 8, 27, 3, 29], ends, cell) for cell in cells]
+    captions = [Caption("x", "", [True] * 5) for _ in true] if captioned else None
+    figure = drawn([(one, one) for one in true], captions=captions)
+    figure.draw_without_rendering()
+    for axes in panels(figure):
+        assert len(axes.collections) == 5
+        for atom in axes.collections:
+            (place,) = axes.transData.transform(atom.get_offsets())
+            points = atom.get_sizes()[0] ** 0.5 / 2 + atom.get_linewidths()[0] / 2
+            radius = points * figure.dpi / 72
+            assert (place - radius >= axes.bbox.min).all()
+            assert (place + radius <= axes.bbox.max).all()
+
+
+def test_no_textbook_cell_is_drawn_as_a_strip(textbook: Dataset) -> None:
+    signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
+    for crystal in textbook.crystals:
+        a, b, c = crystal.cell
+        faces = np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
+        # From any side the area of a cell is that of its three faces, and it is most along one of their sums.
+        best = np.linalg.norm(signs @ faces, axis=1).max()
+        assert np.abs(faces @ VIEW[2]).sum() > 0.65 * best, crystal.id
+        if np.allclose(crystal.cell[2, :2], 0.0):
+            # The other cells are oblique, each in its own way. A face is no line.
+            seen = np.abs(faces @ VIEW[2]) / np.linalg.norm(faces, axis=1)
+            assert (seen > np.sin(np.radians(15))).all(), crystal.id
+
+
+def test_the_view_keeps_atoms_apart_in_cells_of_all_kinds(textbook: Dataset) -> None:
+    apart: dict[str, list[float]] = {"cubic": [], "hexagonal": [], "other": []}
+    for crystal in textbook.crystals:
+        a, b, _ = crystal.cell
+        cubic = np.allclose(crystal.cell, a[0] * np.eye(3))
+        kind = "cubic" if cubic else "hexagonal" if np.isclose(b[0], -np.linalg.norm(b) / 2) else "other"
+        atoms = crystal.cart @ VIEW[:2].T
+        corners = np.array(list(np.ndindex(2, 2, 2))) @ crystal.cell @ VIEW[:2].T
+        diameter = 0.12 * np.ptp(np.vstack([atoms, corners]), axis=0).max()
+        distances = np.linalg.norm(atoms[:, None] - atoms, axis=-1) + 1e9 * np.eye(len(atoms))
+        apart[kind].append(min(distances.min() / diameter, 1.0))
+    means = {kind: float(np.mean(values)) for kind, values in apart.items()}
+    assert min(means.values()) > 0.8, means
+
+
+def test_a_small_error_is_written_by_its_size(model: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = caesium_chloride(), rocksalt()
+    larger = replace(true[1], cell=true[1].cell * (1 + 1e-7), cart=true[1].cart * (1 + 1e-7))
+    found = shifted(true[0], 8.12e-7), shifted(larger, 0.25)
+    data = named(*true)
+    outcome = reconstructions.study(answers(model, monkeypatch, *found), data, ids=[one.id for one in true])
+    said = texts(outcome.pictures["reconstructions"].figure)
+    assert "atoms 2 · positions 8.1e-07 Å\nspecies 0 % · lengths 0.000 Å" in said
+    assert "atoms 8 · positions 0.250 Å\nspecies 0 % · lengths 5.6e-07 Å" in said
+
+
 def test_a_true_atom_that_is_lost_is_ringed_although_all_found_ones_are_right() -> None:
     true = caesium_chloride()
     found = replace(true, numbers=true.numbers[:1], cart=true.cart[:1])
@@ -309,6 +372,14 @@ def test_a_table_that_is_too_wide_is_shown_in_parts_and_no_word_is_cut() -> None
     assert [head for one in heads_shown for head in one[2:]] == heads[2:]
     console = Console(width=60, file=StringIO())
     for part in parts:
+        console.print(part)
+    assert "…" not in console.file.getvalue()
+
+
+def test_heads_of_short_words_are_not_cut_either() -> None:
+    heads = [head for i in range(6) for head in (f"projected{i}", f"is of {i}")]
+    console = Console(width=60, file=StringIO())
+    for part in shown(Table("Wide", heads, [list(range(12)), list(range(1, 13))]), width=60):
         console.print(part)
     assert "…" not in console.file.getvalue()
 

@@ -273,7 +273,8 @@ class Codec:
 
 def _several(structures: Any) -> tuple[list[Any], bool]:
     """Structures as a list, and whether they were a single one."""
-    if kind_of(structures) is not None or not isinstance(structures, Iterable):
+    of_others = type(structures).__module__.split(".")[0] in ("pymatgen", "ase")
+    if kind_of(structures) is not None or of_others or not isinstance(structures, Iterable):
         return [structures], True
     return list(structures), False
 

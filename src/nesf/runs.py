@@ -75,10 +75,13 @@ class Setup:
     def read(cls, folder: Path) -> "Setup":
         """Read from a run's folder; raises ``NesfError`` if it holds no run."""
         path = folder / SETUP
+        if not any((folder / name).exists() for name in (SETUP, CHECKPOINT, MODEL)):
+            reason = f"{folder} holds no run" if folder.is_dir() else f"There is no folder {folder}"
+            raise NesfError(f"{reason}; correct --resume, or start anew with --out.")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             domain = Domain.from_dict(values["domain"]) if "domain" in values else None
-            return cls(values["preset"], Config.from_dict(values["config"]), values["data"], domain)
+            return cls(values["preset"], Config.from_dict(values["config"]), dict(values["data"]), domain)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise NesfError(

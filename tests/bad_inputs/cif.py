@@ -37,6 +37,13 @@ SILICON = ("Si1 Si 0.125 0.125 0.125 1",)
 SKEWED = cell(4, 5, 6, (80, 90, 100))
 GOOD = cif()
 
+
+def of_one_element(symbol: str, count: int, formula: str, units: int) -> str:
+    """So many atoms in P 1, with a formula and a number of formula units."""
+    rows = tuple(f"{symbol}{i} {symbol} {i / 10} {i / 10} 0 1" for i in range(count))
+    return cif(rows=rows, more=f"_chemical_formula_sum '{formula}'\n_cell_formula_units_Z {units}\n")
+
+
 CASES: tuple[Case, ...] = (
     # The cell
     refused("no_cell.cif", cif(cell=""), "no _cell_length_a"),
@@ -111,6 +118,13 @@ CASES: tuple[Case, ...] = (
         cif(symmetry=named("F m -3 m"), more="_chemical_formula_sum 'Na Cl'\n_cell_formula_units_Z 2\n"),
         "its cell holds 2 formula units",
     ),
+    works("pairs_as_formula_units.cif", of_one_element("N", 8, "N8", 4), 8),
+    works("half_a_pair.cif", of_one_element("Cl", 1, "Cl1", 0), 1),
+    works("two_pairs_of_five.cif", of_one_element("O", 5, "O5", 2), 5),
+    refused(
+        "one_pair_of_four.cif", of_one_element("N", 2, "N2", 4), "by _cell_formula_units_Z (line 3) its cell holds 4"
+    ),
+    refused("one_ring_of_sixteen.cif", of_one_element("S", 8, "S8", 4), "its cell holds 4 formula units of 'S8'"),
     works("underscore_in_name.cif", cif(cell(4, 5, 6, (90, 100, 90)), named("P 2_1/c")), 4),
     works("named_alone.cif", cif(symmetry=named("F m -3 m")), 8),
     works("number_alone.cif", cif(symmetry="_symmetry_Int_Tables_number 225\n"), 8),

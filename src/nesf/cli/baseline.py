@@ -22,9 +22,9 @@ from nesf.baselines.voxel.settings import (
     StageSettings,
 )
 from nesf.baselines.voxel.training import EpochReport
-from nesf.cli.console import note_failures, notes, parse, progress, results, score_rows, write_json
+from nesf.cli.console import Data, note_failures, notes, parse, progress, results, score_rows, write_json
 from nesf.cli.evaluate import show
-from nesf.cli.train import option
+from nesf.cli.train import check_same_data, option
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset, load_dataset
 from nesf.errors import NesfError
@@ -51,7 +51,7 @@ def train(arguments: Sequence[str]) -> None:
     base = earlier.settings if earlier is not None else PRESETS[start]
 
     def command(
-        data: Annotated[Positional[str], arg(metavar="DATA")],
+        data: Positional[Data],
         /,
         val: str | None = None,
         preset: Preset = start,
@@ -133,8 +133,8 @@ def _run(data: str, val: str | None, folder: Path, setup: Setup, earlier: Setup 
     validation = load_dataset(val) if val is not None else None
     note_failures(training.failures, "entries could not be read and are left out")
     described = describe(training, validation)
-    if earlier is not None and earlier.data != described:
-        raise NesfError(f"{folder} was trained on other data ({earlier.data}) than is given now ({described}).")
+    if earlier is not None:
+        check_same_data(folder, earlier.data, described)
     if earlier is not None and (earlier.preset, earlier.settings) != (setup.preset, setup.settings):
         raise NesfError(f"{folder} goes on with its own preset and settings; leave out what differs from them.")
     device = best_device()
@@ -158,7 +158,12 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def _evaluate(
-    run: Positional[Path], data: Positional[str], /, json: Path | None = None, sampled: bool = False, seed: int = 0
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    data: Positional[Data],
+    /,
+    json: Path | None = None,
+    sampled: bool = False,
+    seed: int = 0,
 ) -> None:
     """Measure how well a trained baseline gives the crystals of a data set back, as ``nesf evaluate`` does.
 
@@ -212,7 +217,7 @@ def ceiling(arguments: Sequence[str]) -> None:
 
 
 def _oracle(
-    data: Positional[str],
+    data: Positional[Data],
     /,
     label_fraction: float = 1.0,
     label_voxels: float = 0.0,

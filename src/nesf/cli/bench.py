@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nesf.bench import page
-from nesf.cli.console import notes, parse, progress, results, table, write_json
+from nesf.cli.console import Model, notes, parse, progress, results, table, write_json
 from nesf.crystal import Crystal
 from nesf.errors import NesfError
 from nesf.output import whole_file
@@ -25,7 +25,7 @@ def _bench(
     quick: bool = False,
     data: str | None = None,
     train_data: str | None = None,
-    model: str = PAPERS_NETWORK,
+    model: Model = PAPERS_NETWORK,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     agreement: bool = False,
     markdown: Path | None = None,

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
+from rich.markup import escape
 from tyro.conf import Positional, arg
 
 from nesf import streams
-from nesf.cli.console import note_failures, notes, parse, results, score_rows, table, write_json
-from nesf.cli.jobs import account, begin, chunk_size, run
+from nesf.cli.console import Model, check_table, note_failures, notes, parse, results, score_rows, table, write_json
+from nesf.cli.jobs import account, begin, chunk_size, run, source_of
 from nesf.codec import Codec, load
 from nesf.crystal import Crystal, Failure
 from nesf.elements import formula
 from nesf.errors import NesfError
-from nesf.io import Cell, LatentsFile, Source, find, open_latents, write_extxyz
+from nesf.io import Cell, LatentsFile, Source, open_latents, write_extxyz
 from nesf.io.export import Destination, refuse_to_replace, work_beside, write_cifs, write_left_out, write_rows
 from nesf.io.files import stamp_of
 from nesf.io.latents import write_latent_batches
@@ -24,11 +25,13 @@ from nesf.io.symmetry import check_tolerance
 from nesf.io.table import write_geometry
 from nesf.jobs import Job, chunks
 from nesf.metrics import COLUMNS
-from nesf.output import check_file, settle
+from nesf.output import settle
 from nesf.precision import best_device
 
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")]
 Done = Callable[[int], None]
+# How refusals begin that another cell of the same lattice may mend.
+_OF_CELL = ("Its cell", "A lattice vector of its cell")
 MOST_CHECKED = 500
 """Oblique cells that are compared with their conventional ones; finding each of these takes some milliseconds."""
 
@@ -49,7 +52,7 @@ def reconstruct(arguments: Sequence[str]) -> None:
 
 
 def _encode(
-    model: Positional[str], inputs: Inputs, /, out: Path, cell: Cell = "as-is", json: Path | None = None
+    model: Positional[Model], inputs: Inputs, /, out: Path, cell: Cell = "as-is", json: Path | None = None
 ) -> None:
     """Turn crystals into latent vectors, in a Parquet table with the columns material_id and z.
 
@@ -58,14 +61,14 @@ def _encode(
 
     Args:
         model: a run folder, a weights file or the name of a shipped model.
-        inputs: files or folders with crystals.
+        inputs: files or folders with crystals, or textbook (embedded).
         out: the table to write (.parquet).
         cell: convert the crystals to this cell first; universal takes any, lcs6a-paper conventional standard cells.
         json: write what was encoded and left out to this file (- for the standard output).
     """
-    check_file(out)
+    check_table(out)
     codec = load(model, best_device())
-    refuse_to_replace(out, inputs if out.suffix else ())
+    refuse_to_replace(out, inputs)
     source = _source(inputs, cell)
     with begin(work_beside(out), "encode", codec, source.stamp, out) as job:
         others = OtherCells(codec, cell)
@@ -93,7 +96,7 @@ def _encode(
 
 
 def _decode(
-    model: Positional[str],
+    model: Positional[Model],
     latents: Annotated[Positional[Path], arg(metavar="Z.parquet")],
     /,
     out: Path,
@@ -143,13 +146,15 @@ def _decode(
         write_left_out(streams.left_out(job), to.left_out)
         note_failures(streams.left_out(job), "crystals were not found")
         notes.print(f"{count} crystals written to {out}.", markup=False)
+        _note_others(to, count if style["cifs"] else 0, to.errors, *([] if count else to.crystals))
         if json is not None:
             failures = [vars(failure) for failure in streams.left_out(job)]
             write_json({"decoded": list(_formulas(job)), "failures": failures, "out": str(out)}, json)
+    _check_any(count, to.left_out)
 
 
 def _reconstruct(
-    model: Positional[str],
+    model: Positional[Model],
     inputs: Inputs,
     /,
     out: Path,
@@ -166,7 +171,7 @@ def _reconstruct(
 
     Args:
         model: a run folder, a weights file or the name of a shipped model.
-        inputs: files or folders with crystals.
+        inputs: files or folders with crystals, or textbook (embedded).
         out: the folder to write to: CIFs, crystals.extxyz, crystals.parquet, errors.csv, left_out.csv; or a file
             .parquet for the table of crystals, with .errors.csv and .left_out.csv beside it.
         cell: convert the crystals to this cell first; universal takes any, lcs6a-paper conventional standard cells.
@@ -201,6 +206,8 @@ def _reconstruct(
         _show_all(job, to, json)
         _note_refused(codec, job, cell)
         notes.print(f"{count} crystals written to {out}, their errors to {to.errors}.", markup=False)
+        _note_others(to, count if style["cifs"] else 0, *([] if count else to.crystals))
+    _check_any(count, to.left_out)
 
 
 def _show_all(job: Job, to: Destination, json: Path | None) -> None:
@@ -243,6 +250,23 @@ def _write_crystals(job: Job, to: Destination) -> int:
     return count
 
 
+def _note_others(to: Destination, cifs: int, *others: Path) -> None:
+    """Say what an earlier command has left in the folder, in which this one has written so many CIFs."""
+    if to.extxyz is None:
+        return
+    further = sum(1 for _ in to.out.glob("*.cif")) - cifs
+    left = [f"{further} CIF{'s' * (further > 1)}"] if further > 0 else []
+    left += [path.name for path in others if path.exists()]
+    if left:
+        notes.print(f"[yellow]Left in {escape(str(to.out))} by an earlier command: {', '.join(left)}.[/yellow]")
+
+
+def _check_any(count: int, reasons: Path) -> None:
+    """Raise ``NesfError`` where nothing was found, so that a script notices."""
+    if not count:
+        raise NesfError(f"No crystal was found; {reasons} says why.")
+
+
 def _formulas(job: Job) -> Iterator[dict[str, str]]:
     for rows in job.parts(["material_id", "numbers"]):
         for row in rows.filter(rows["numbers"].is_valid()).to_pylist():
@@ -252,7 +276,7 @@ def _formulas(job: Job) -> Iterator[dict[str, str]]:
 def _source(inputs: Sequence[Path], cell: Cell) -> Source:
     if not inputs:
         raise NesfError("Give at least one file or folder with crystals.")
-    return find(inputs, cell)
+    return source_of(inputs, cell)
 
 
 class OtherCells:
@@ -288,7 +312,8 @@ def _note_refused(codec: Codec, job: Job, cell: Cell) -> None:
     note_failures(
         streams.left_out(job, read=True), f"crystals were refused or not found by the model {codec.card.name}"
     )
-    if cell == "as-is" and any("cell" in failure.reason for failure in streams.left_out(job, read=True)):
+    reasons = (failure.reason for failure in streams.left_out(job, read=True))
+    if cell == "as-is" and any(reason.startswith(_OF_CELL) for reason in reasons):
         notes.print("Another cell of the same crystal may do: --cell conventional or --cell primitive converts.")
 
 

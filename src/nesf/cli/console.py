@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.box import SIMPLE_HEAD
@@ -14,18 +14,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from tyro.conf import arg
 
 from nesf.cli.completeness import note_unread
 from nesf.cli.ending import silence
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.metrics import COLUMNS
-from nesf.output import sweep, whole_file
+from nesf.output import check_file, sweep, whole_file
 
 T = TypeVar("T")
+Model = Annotated[str, arg(metavar="MODEL")]
+Data = Annotated[str, arg(metavar="DATA")]
 
 DEFAULT_MODEL = "universal"
 """What ``nesf.load`` takes without a name, too; here it costs no import of PyTorch."""
+
+
+_OF_ONE = {"are": "is", "were": "was", "have": "has", "they": "it", "them": "it", "their": "its"}
 
 
 class _Patient(Console):
@@ -56,6 +62,13 @@ def check_processes(count: int) -> None:
         raise NesfError(f"--processes is {count}; give at least 1.")
 
 
+def check_table(out: Path) -> None:
+    """Raise ``NesfError`` where an output cannot be a table."""
+    check_file(out)
+    if out.suffix != ".parquet":
+        raise NesfError(f"{out} does not end with .parquet, the format of the project's tables.")
+
+
 @contextmanager
 def progress(task: str, total: int | None, start: int = 0) -> Iterator[Callable[[int], None]]:
     """A progress bar on the standard error; what it yields is called with the number of items done.
@@ -75,11 +88,26 @@ def note_failures(failures: Iterable[Failure], what: str, most: int = 10) -> Non
     if not first:
         return
     further = sum(1 for _ in failures)
-    notes.print(f"[yellow]{len(first) + further} {what}:[/yellow]")
+    notes.print(f"[yellow]{counted(len(first) + further, what)}:[/yellow]")
     for failure in first:
         notes.print(f"  {failure.id}: {failure.reason}", markup=False)
     if further:
         notes.print(f"  ... and {further} more")
+
+
+def counted(count: int, what: str) -> str:
+    """A number and what it counts, whose first word is a plural; of one thing it is said in the singular.
+
+    What is counted "of" a data set is left as it is, for the name of a data set may be any word.
+
+    >>> counted(2, "crystals are left out"), counted(1, "entries could not be read and are left out")
+    ('2 crystals are left out', '1 entry could not be read and is left out')
+    """
+    if count != 1 or " of " in what:
+        return f"{count} {what}"
+    noun, *others = what.split(" ")
+    noun = "entry" if noun == "entries" else noun.removesuffix("s")
+    return " ".join(["1", noun, *(_OF_ONE.get(word, word) for word in others)])
 
 
 def crystals_of(entries: Sequence[Crystal | Failure]) -> tuple[list[Crystal], list[Failure]]:

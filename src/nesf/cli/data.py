@@ -9,7 +9,21 @@ import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
 from nesf.cli.completeness import note_unread
-from nesf.cli.console import DEFAULT_MODEL, crystals_of, notes, parse, progress, results, show, table, write_json
+from nesf.cli.console import (
+    DEFAULT_MODEL,
+    Data,
+    Model,
+    check_table,
+    counted,
+    crystals_of,
+    notes,
+    parse,
+    progress,
+    results,
+    show,
+    table,
+    write_json,
+)
 from nesf.crystal import Crystal, Failure
 from nesf.elements import symbol
 from nesf.errors import NesfError
@@ -17,7 +31,6 @@ from nesf.io import Cell, find, write_table
 from nesf.io.export import refuse_to_replace, write_left_out
 from nesf.io.files import LeftOut
 from nesf.lock import alone
-from nesf.output import check_file
 
 TESTS = "in_test_of"
 """The column of a table that names, separated by commas, the test sets that hold the same id."""
@@ -64,13 +77,11 @@ def _import(
     """
     if not sources:
         raise NesfError("Give at least one file or folder to import.")
-    if out.suffix != ".parquet":
-        raise NesfError(f"{out} does not end with .parquet, the format of the project's tables.")
+    check_table(out)
     files = _flat("without", without)
     refuse_to_replace(out, files)
     source = find(sources, cell)
     withheld = _Withheld(files, _flat("held-out", held_out))
-    check_file(out)
     entries: list[Crystal | Failure] = []
     with alone(out):
         with progress("reading", source.expected) as done:
@@ -87,7 +98,8 @@ def _import(
         notes.print(f"{count:7d} left out: {reason}", markup=False)
     converted = sum("cell_conversion" in crystal.properties for crystal in crystals)
     remark = f", {converted} of them converted to the {cell} standard cell" if converted else ""
-    notes.print(f"{len(crystals)} crystals{remark} written to {out}; {len(left_out)} entries left out.", markup=False)
+    written, lost = counted(len(crystals), "crystals"), counted(len(left_out), "entries")
+    notes.print(f"{written}{remark} written to {out}; {lost} left out.", markup=False)
     if json is not None:
         values = {
             "crystals": len(crystals),
@@ -156,7 +168,7 @@ def _flat(option: str, given: tuple[tuple[T, ...], ...]) -> tuple[T, ...]:
     return tuple(value for values in given for value in values)
 
 
-def _info(data: Positional[str], /, model: str = DEFAULT_MODEL, json: Path | None = None) -> None:
+def _info(data: Positional[Data], /, model: Model = DEFAULT_MODEL, json: Path | None = None) -> None:
     """Show what a data set holds, and what a model would leave out of it and why.
 
     Args:
@@ -198,7 +210,7 @@ def _info(data: Positional[str], /, model: str = DEFAULT_MODEL, json: Path | Non
 
 def _show_info(values: dict, lengths: np.ndarray, angles: np.ndarray, atoms: np.ndarray) -> None:  # type: ignore[type-arg]
     n = values["crystals"]
-    results.print(f"{values['name']}: {n} crystals, sha256 {values['sha256'][:16]}…", markup=False)
+    results.print(f"{values['name']}: {counted(n, 'crystals')}, sha256 {values['sha256'][:16]}…", markup=False)
     rows = [("atoms per cell", int(atoms.min()), float(np.median(atoms)), int(atoms.max()))]
     columns = [(f"{name} [Å]", lengths[:, i]) for i, name in enumerate("abc")]
     columns += [(f"{name} [°]", angles[:, i]) for i, name in enumerate(("α", "β", "γ"))]

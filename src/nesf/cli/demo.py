@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nesf.cli.console import DEFAULT_MODEL, parse, progress, results, score_rows, show, table, write_json
+from nesf.cli.console import DEFAULT_MODEL, Model, parse, progress, results, score_rows, show, table, write_json
 from nesf.lock import alone
 from nesf.metrics import COLUMNS
 
@@ -15,7 +15,7 @@ def demo(arguments: Sequence[str]) -> None:
 
 def _demo(
     out: Path = Path("nesf-demo"),
-    model: str = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     tolerance: float | None = None,
     json: Path | None = None,
 ) -> None:
@@ -71,4 +71,6 @@ def _demo(
         f"back with the right atoms, {summary['right_space_group']} with their space group; median position error "
         f"{show(summary['median_position'])} Å."
     )
-    results.print(f"{len(found.cifs)} CIFs, {found.picture.name} and errors.csv written to {out}", markup=False)
+    files = [f"{len(found.cifs)} CIFs", "crystals.extxyz", "crystals.parquet"] if found.cifs else []
+    files += [found.picture.name]
+    results.print(f"{', '.join(files)} and {demo.TABLE} written to {out}", markup=False)

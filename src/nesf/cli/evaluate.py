@@ -11,7 +11,18 @@ import pyarrow as pa
 from tyro.conf import Positional
 
 from nesf import streams
-from nesf.cli.console import check_processes, note_failures, parse, results, score_rows, table, write_json
+from nesf.cli.console import (
+    Data,
+    Model,
+    check_processes,
+    counted,
+    note_failures,
+    parse,
+    results,
+    score_rows,
+    table,
+    write_json,
+)
 from nesf.cli.console import show as show_value
 from nesf.cli.jobs import Work, account, begin, chunk_size, run
 from nesf.codec import Codec
@@ -32,8 +43,8 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def _evaluate(
-    model: Positional[str],
-    data: Positional[str],
+    model: Positional[Model],
+    data: Positional[Data],
     /,
     json: Path | None = None,
     literal: bool = False,
@@ -143,7 +154,7 @@ def show(values: dict[str, Any], name: str, *, method: str = "nesf", rows: Seque
         method: whose row of the paper is shown beside: "nesf" or "icsg3d".
         rows: further rows, each a label and the cells of ``score_rows``.
     """
-    title = f"{values['model']} on {name}: {values['n']} crystals, {values['failures']} failed"
+    title = f"{values['model']} on {name}: {counted(values['n'], 'crystals')}, {values['failures']} failed"
     shown: list[Sequence[str]] = [["this model", *score_rows(values)]]
     periodic = values["periodic"] | {"atoms_error_percent": None, "length_error": None, "angle_error": None}
     shown += [["  periodic", *score_rows(periodic)], *rows]

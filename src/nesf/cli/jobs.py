@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,9 @@ from nesf import __version__, jobs, streams
 from nesf.cli.completeness import note_unread
 from nesf.cli.console import note_failures, notes, progress
 from nesf.codec import Codec
+from nesf.data.datasets import EMBEDDED, load_dataset
 from nesf.errors import NesfError
+from nesf.io import Cell, Source, find
 from nesf.io.export import write_left_out
 from nesf.jobs import Job
 from nesf.lock import alone
@@ -25,6 +28,23 @@ Work = Callable[[T, Callable[[int], None]], tuple[pa.Table, Mapping[str, Any] | 
 
 LITERAL_CHUNK = 16
 """Crystals that are kept together where each takes seconds."""
+
+
+def source_of(inputs: Iterable[Path], cell: Cell) -> Source:
+    """What is to be read at some paths, of which one may be the name of an embedded data set.
+
+    Raises:
+        NesfError: as ``nesf.io.find``.
+    """
+    return Source(tuple(pair for path in inputs for pair in _embedded(path) or find(path, cell).readable), cell)
+
+
+def _embedded(path: Path) -> list[tuple[Path, Callable[[Path], Iterator[Any]]]]:
+    """The file of an embedded data set, which tells another version of it, with what reads it."""
+    if str(path) not in EMBEDDED or path.exists():
+        return []
+    file = Path(str(resources.files("nesf.data").joinpath(f"{path}.toml")))
+    return [(file, lambda _: iter(load_dataset(path).crystals))]
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """``nesf train``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
-from nesf.cli.console import note_failures, notes
+from nesf.cli.console import Data, counted, note_failures, notes
 from nesf.config import PRESETS, Config, Preset
 from nesf.data.datasets import load_dataset
 from nesf.decoding import EstimationSettings
@@ -30,7 +30,7 @@ def train(arguments: Sequence[str]) -> None:
     base = earlier.config if earlier is not None else PRESETS[start]
 
     def command(
-        data: Annotated[Positional[str], arg(metavar="DATA")],
+        data: Positional[Data],
         /,
         val: str | None = None,
         preset: Preset = start,
@@ -83,11 +83,8 @@ def _train_together(
     note_failures(training.failures, "entries could not be read and are left out")
     domain = earlier.domain if earlier is not None else None
     setup = Setup(preset, config, describe(training, validation), domain)
-    if earlier is not None and earlier.data != setup.data:
-        raise NesfError(
-            f"{folder} was trained on other data ({earlier.data}) than is given now ({setup.data}); give the same DATA "
-            "and --val."
-        )
+    if earlier is not None:
+        check_same_data(folder, earlier.data, setup.data)
     if earlier is not None and earlier.preset != preset:
         raise NesfError(f"{folder} was started with preset {earlier.preset}; leave --preset out to go on with it.")
     run = Run(folder, setup, training, validation, resume=earlier is not None, team=team)
@@ -111,6 +108,28 @@ def _train_together(
         minutes = card.training["minutes"]
         kept = f"Kept the weights of epoch {card.training['epoch']}, after {minutes} minutes: {folder}"
         notes.print(kept, markup=False)
+
+
+def check_same_data(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``NesfError`` where a run would go on with other data: which, and what they were and are, in words.
+
+    Args:
+        folder: the run's.
+        then: name, hash and size of its training and validation data, as its setup has them.
+        now: those of the data given.
+    """
+    parts = {"training": (then.get("train"), now.get("train"))}
+    parts["validation"] = (then.get("validation"), now.get("validation"))
+    changes = [f"its {part} data was {_told(a)} and is {_told(b)} now" for part, (a, b) in parts.items() if a != b]
+    if changes:
+        raise NesfError(f"{folder} was trained on other data: {', '.join(changes)}; give the same DATA and --val.")
+
+
+def _told(data: Any) -> str:
+    if not isinstance(data, dict):
+        return "none"
+    size = counted(data.get("crystals", 0), "crystals")
+    return f"{data.get('name')} ({size}, sha256 {str(data.get('sha256'))[:12]}…)"
 
 
 def _state(epoch: EpochReport, best: float) -> str:

@@ -24,6 +24,7 @@ from nesf.io.limits import MOST_ATOMS, text_of
 from nesf.lattice import cell_from_parameters
 
 ID_TAG = "_nesf_material_id"
+_UNITS_TAG = "_cell_formula_units_z"
 IMAGE_ANGSTROM = 0.1
 """Images of one atom nearer than this are the same atom on a rounded special position."""
 OCCUPANCY_TOLERANCE = 0.0015
@@ -34,6 +35,11 @@ _NUMBER_OF = {symbol: z for z, symbol in enumerate(SYMBOLS) if z} | _HEAVY_HYDRO
 # Letters, then the charge or the number of the atom: "Na", "Fe3+", "O2-", "C12A".
 _SPECIES = re.compile(r"([A-Za-z]{1,2})(?![A-Za-z])[0-9]*[+-]?[0-9]*")
 _FORMULA = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
+# Of gases of two atoms, and of peroxides, pymatgen counts two as one formula unit: O2, Na2O2.
+_IN_PAIRS = [
+    {_NUMBER_OF[symbol] for symbol in symbols.split()}
+    for symbols in ("H", "N", "O", "F", "Cl", "H O", "Li O", "Na O", "K O", "Rb O", "Cs O")
+]
 
 
 def read_cif(path: Path) -> Iterator[Crystal | Failure]:
@@ -236,7 +242,7 @@ def _images(site: NDArray[np.float64], operations: Operations, cell: NDArray[np.
 def _check_contents(block: Block, operations: Operations, numbers: NDArray[np.int64]) -> None:
     """What else the block says about its contents must not contradict the atoms found."""
     found = Counter(numbers.tolist())
-    given, units = _formula(block.one("_chemical_formula_sum")), number(block.one("_cell_formula_units_z") or "")
+    given, units = _formula(block.one("_chemical_formula_sum")), _units(block)
     if given is not None and not _proportional(given, found):
         shown = " ".join(f"{SYMBOLS[z]}{count}" for z, count in found.items())
         raise NesfError(
@@ -248,11 +254,17 @@ def _check_contents(block: Block, operations: Operations, numbers: NDArray[np.in
     if conflict and not counted:
         raise NesfError(f"Its symmetry contradicts itself: {conflict}; correct the name or complete the operations.")
     if counted is False:
-        cure = "list its symmetry operations or all of its atoms" if len(operations[0]) == 1 else "correct it"
+        cure = "correct it" + (", or list its symmetry operations or all atoms" if len(operations[0]) == 1 else "")
         raise NesfError(
-            f"Its atoms and symmetry make {len(numbers)} atoms, but it says that its cell holds {units:g} formula "
-            f"units of {(block.one('_chemical_formula_sum') or '')[:60]!r}; {cure}."
+            f"Its atoms and symmetry make {len(numbers)} atoms, but by _cell_formula_units_Z (line "
+            f"{block.lines[_UNITS_TAG]}) its cell holds {units:g} formula units of "
+            f"{(block.one('_chemical_formula_sum') or '')[:60]!r}; {cure}."
         )
+
+
+def _units(block: Block) -> float | None:
+    """Formula units in the cell; None where the block does not say, or says 0, as pymatgen of half a pair."""
+    return number(block.one(_UNITS_TAG) or "") or None
 
 
 def _formula(text: str | None) -> Counter[int] | None:
@@ -279,4 +291,6 @@ def _times(formula: Counter[int], units: float) -> Counter[int]:
 
 def _whole_cell(formula: Counter[int], units: float) -> Counter[int] | None:
     """The formula itself where it is that of the whole cell, as pymatgen writes it."""
-    return formula if gcd(*formula.values()) == units else None
+    reduced = gcd(*formula.values())
+    in_pairs = set(formula) in _IN_PAIRS and len(set(formula.values())) == 1
+    return formula if units == reduced or (in_pairs and units == reduced // 2) else None

@@ -48,6 +48,11 @@ class Destination:
         crystals = [out / f"crystals{ending}" for ending in (".parquet", ".extxyz")]
         return cls(out, crystals[0], out / "errors.csv", out / "left_out.csv", crystals[1], out / ".parts")
 
+    @property
+    def crystals(self) -> tuple[Path, ...]:
+        """The files of crystals."""
+        return (self.table,) if self.extxyz is None else (self.table, self.extxyz)
+
 
 def refuse_to_replace(out: Path, inputs: Iterable[Path]) -> None:
     """Raise ``NesfError`` where an output is one of the inputs, which it would replace."""

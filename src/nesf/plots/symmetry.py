@@ -6,7 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-COLORS = ("tab:blue", "tab:gray", "tab:red")
+STYLES = (("tab:blue", 3.5, 8.0), ("0.2", 1.0, 4.0), ("tab:red", 1.25, 4.0))
+"""Colour, width and size of the marks: from thick to thin, so that equal curves do not hide each other."""
+APART = 100
+"""Where errors differ by more than such a factor, their axis is logarithmic."""
 Values = Sequence[float | None]
 
 
@@ -22,29 +25,34 @@ def symmetry_recovery(
         tolerances: in angstrom, ascending and positive.
         shares: by name, in % for each tolerance.
         errors: by name, position errors in angstrom for each tolerance, and without projection (a dashed line).
-        chosen: the tolerance that is marked.
+        chosen: the tolerance that is marked; none is where it is 0.
     """
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (name, values), color in zip(shares.items(), COLORS, strict=False):
-        _draw(left, tolerances, values, color, name)
-    for (name, (values, without)), color in zip(errors.items(), COLORS, strict=False):
-        _draw(right, tolerances, values, color, name)
+    for (name, values), style in zip(shares.items(), STYLES, strict=False):
+        _draw(left, tolerances, values, style, name)
+    for (name, (values, without)), style in zip(errors.items(), STYLES, strict=False):
+        _draw(right, tolerances, values, style, name)
         if without is not None:
-            right.axhline(without, color=color, linewidth=1.0, linestyle="--")
+            right.axhline(without, color=style[0], linewidth=1.0, linestyle="--")
     left.set_ylabel("crystals [%]")
     left.set_ylim(-2, 102)
     right.set_ylabel("position error [Å]")
-    right.set_ylim(bottom=0)
+    drawn = [one for values, without in errors.values() for one in (*values, without) if one is not None]
+    if drawn and 0 < APART * min(drawn) < max(drawn):
+        right.set_yscale("log")
+    else:
+        right.set_ylim(bottom=0)
     for axes in (left, right):
         _finish(axes, tolerances, chosen)
     return figure
 
 
-def _draw(axes: Axes, tolerances: Sequence[float], values: Values, color: str, name: str) -> None:
+def _draw(axes: Axes, tolerances: Sequence[float], values: Values, style: tuple[str, float, float], name: str) -> None:
     known = [(x, y) for x, y in zip(tolerances, values, strict=True) if y is not None]
     places = [x for x, _ in known], [y for _, y in known]
-    axes.plot(*places, color=color, marker="o", markersize=4, linewidth=1.2, label=name)
+    color, width, size = style
+    axes.plot(*places, color=color, marker="o", markersize=size, linewidth=width, label=name)
 
 
 def _finish(axes: Axes, tolerances: Sequence[float], chosen: float) -> None:

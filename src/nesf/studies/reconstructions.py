@@ -20,6 +20,8 @@ COLUMNS = 3
 """Pairs side by side."""
 CRITERION = "mean position error (actual) of a crystal"
 """What crystals are ordered by."""
+SMALL = 0.001
+"""Errors below, in angstrom or degrees, have two significant digits: three decimals would say nothing of them."""
 
 
 class Example(NamedTuple):
@@ -162,6 +164,15 @@ def _table(shown: Sequence[Example]) -> Table:
     return Table("Crystals shown", list(columns.values()), rows, note)
 
 
+def angstrom(error: float, decimals: int = 3) -> str:
+    """An error as it stands in a sentence.
+
+    >>> angstrom(0.12345), angstrom(0.00042), angstrom(8.12e-07), angstrom(0.0)
+    ('0.123 Å', '0.00042 Å', '8.1e-07 Å', '0.000 Å')
+    """
+    return f"{error:.2g} Å" if 0 < error < SMALL else f"{error:.{decimals}f} Å"
+
+
 def _caption(one: Example) -> Caption:
     comparison = compare(one.true, one.found)
     rings = comparison.detected.wrong_species.tolist(), comparison.actual.wrong_species.tolist()
@@ -176,8 +187,8 @@ def _errors(comparison: Comparison) -> str:
         atoms += f" → {comparison.n_found}"
     wrong = 100 * comparison.actual.wrong_species.mean()
     return (
-        f"atoms {atoms} · positions {comparison.actual.distances.mean():.3f} Å\n"
-        f"species {wrong:.0f} % · lengths {comparison.length_errors.mean():.3f} Å"
+        f"atoms {atoms} · positions {angstrom(float(comparison.actual.distances.mean()))}\n"
+        f"species {wrong:.0f} % · lengths {angstrom(float(comparison.length_errors.mean()))}"
     )
 
 

@@ -11,6 +11,7 @@ from nesf.io import SpaceGroup, space_group, symmetrize
 from nesf.metrics import Comparison, Tally
 from nesf.plots import symmetry_recovery
 from nesf.studies.outcome import Outcome, Picture, Table
+from nesf.studies.reconstructions import SMALL, angstrom
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Å; with 0 the crystals stay as they are decoded."""
@@ -21,13 +22,13 @@ HEADS = (
     "right as decoded [%]",
     "right, projected [%]",
     "with right atoms [%]",
-    "too high [%]",
+    "higher [%]",
     "changed [%]",
     "nearer [%]",
     "mean x [Å]",
     "median x [Å]",
-    "length [Å]",
-    "angle [°]",
+    "lengths [Å]",
+    "angles [°]",
 )
 
 
@@ -181,24 +182,51 @@ def _table(rows: Sequence[Row]) -> Table:
     note = (
         "Right: the true space group, found within the tolerance in the crystal as decoded, and within "
         f"{TIGHT_ANGSTROM:g} Å in the crystal projected onto what was found; then likewise, of those with the right "
-        "number of atoms and species. Too high: another group with more operations. Changed: moved by the projection; "
+        "number of atoms and species. Higher: another group with more operations. Changed: moved by the projection; "
         "of these nearer: with a smaller position error. Errors are those of the projected crystals that were found; x "
         "is the position, its mean over atoms and its median over crystals. Tolerance 0: as decoded."
     )
-    return Table("Space groups against the tolerance", HEADS, [list(asdict(row).values()) for row in rows], note)
+    return Table("Space groups against the tolerance", HEADS, [_cells(row) for row in rows], note)
+
+
+def _cells(row: Row) -> list[float | None]:
+    """The values of a row by one rule for each column: shares with one decimal, errors with three digits or two."""
+    return [_rounded(name, value) for name, value in asdict(row).items()]
+
+
+def _rounded(name: str, value: float | None) -> float | None:
+    if value is None or name == "tolerance":
+        return value
+    return round(value, 1) if name.endswith("percent") else float(f"{value:.{2 if value < SMALL else 3}g}")
 
 
 def _summary(rows: Sequence[Row], best: Row, n: int, lost: int) -> str:
     raw = rows[0]
-    if best.position_median is None or raw.position_median is None:
+    before, after = _errors(raw), _errors(best)
+    if before is None or after is None:
         return f"None of {n} crystals was found."
-    return (
+    decoded = (
         f"Of {n} crystals {lost} were not found. As decoded, {raw.right_percent:.1f} % have their true space group "
-        f"within {TIGHT_ANGSTROM:g} Å; projected onto the group found within {best.tolerance:g} Å, "
-        f"{best.right_percent:.1f} % have it exactly, {best.higher_percent:.1f} % another with more operations. The "
-        f"median position error goes from {raw.position_median:.4f} to {best.position_median:.4f} Å, its mean over all "
-        f"atoms from {raw.position_mean:.4f} to {best.position_mean:.4f} Å."
+        f"within {TIGHT_ANGSTROM:g} Å"
     )
+    if best.tolerance == 0:
+        return (
+            f"{decoded} and need no projection: no tolerance gives more of them their group. The median position error "
+            f"is {before[0]}, its mean over all atoms {before[1]}."
+        )
+    return (
+        f"{decoded}; projected onto the group found within {best.tolerance:g} Å, "
+        f"{best.right_percent:.1f} % have it exactly, {best.higher_percent:.1f} % another with more operations. The "
+        f"median position error goes from {before[0]} to {after[0]}, its mean over all atoms from {before[1]} to "
+        f"{after[1]}."
+    )
+
+
+def _errors(row: Row) -> tuple[str, str] | None:
+    """The position errors of a row in words: the median and the mean."""
+    if row.position_median is None or row.position_mean is None:
+        return None
+    return angstrom(row.position_median, 4), angstrom(row.position_mean, 4)
 
 
 def _picture(model: Codec, n: int, rows: Sequence[Row], best: Row) -> Picture:
@@ -216,10 +244,15 @@ def _picture(model: Codec, n: int, rows: Sequence[Row], best: Row) -> Picture:
         },
         best.tolerance,
     )
+    marked = (
+        f"The vertical line is at {best.tolerance:g} Å, where most groups are right."
+        if best.tolerance > 0
+        else "No tolerance is marked: with none are more groups right than in the crystals as decoded."
+    )
     caption = (
         f"{n} crystals decoded by {model.card.name}. Left: crystals with their true space group, found within the "
         "tolerance as decoded, and exactly after projection onto the group found; and projected crystals with more "
         f"operations than the truth. Right: position errors after projection; dashed: as decoded. "
-        f"The vertical line is at {best.tolerance:g} Å, where most groups are right."
+        f"{marked}"
     )
     return Picture(figure, caption)

@@ -23,6 +23,8 @@ Column = tuple[str, Sequence[str]]
 """The head of a column, and its cells."""
 BESIDE = 3
 """Space between two columns."""
+SHORTEST = 9
+"""Letters that a line of a head may have, however short the words of its column are."""
 OUT = Path("nesf-studies")
 """Where studies write by default: each into a folder of its name."""
 # Longer tables are in the csv files only.
@@ -146,7 +148,7 @@ def _part(title: str, columns: Sequence[Column]) -> "RichTable":
 
 
 def _broken(column: Column) -> str:
-    return "\n".join(wrap(column[0], max(_least(column) - BESIDE, 9), break_long_words=False))
+    return "\n".join(wrap(column[0], max(_longest(column), SHORTEST), break_long_words=False))
 
 
 def _parts(columns: Sequence[Column], width: int) -> list[list[Column]]:
@@ -169,10 +171,14 @@ def _key(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _least(column: Column) -> int:
-    """The width that a column needs: its longest word, or whole ids, and the space beside it."""
+    """The width that a column needs: its longest word, a line of its head, or whole ids, and the space beside it."""
+    return max(_longest(column), *map(len, _broken(column).split("\n"))) + BESIDE
+
+
+def _longest(column: Column) -> int:
     head, texts = column
     words = [word for text in (head, *texts) for word in ([text] if head == "id" else text.split())]
-    return max(map(len, words), default=0) + BESIDE
+    return max(map(len, words), default=0)
 
 
 def _texts(column: Sequence[Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from nesf.cli.console import note_failures, notes, parse, progress
+from nesf.cli.console import Data, Model, note_failures, notes, parse, progress
 from nesf.cli.studies.conduct import OUT, conduct, note_unfit, read_data
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
@@ -25,7 +25,7 @@ def interpolate(arguments: Sequence[str]) -> None:
     """The command ``nesf study interpolate``."""
 
     def command(
-        model: Positional[str],
+        model: Positional[Model],
         ends: Ends = (),
         /,
         data: tuple[str, ...] = ("textbook",),
@@ -80,8 +80,8 @@ def map_(arguments: Sequence[str]) -> None:
     """The command ``nesf study map``."""
 
     def command(
-        model: Positional[str],
-        data: Positional[str],
+        model: Positional[Model],
+        data: Positional[Data],
         /,
         method: Literal["tsne", "umap"] = "tsne",
         perplexity: float = 30.0,
@@ -125,7 +125,7 @@ def properties(arguments: Sequence[str]) -> None:
     """The command ``nesf study properties``."""
 
     def command(
-        model: Positional[str],
+        model: Positional[Model],
         /,
         train: str,
         test: str,

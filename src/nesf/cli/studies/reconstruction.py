@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from nesf.cli.console import parse, progress
+from nesf.cli.console import Data, Model, parse, progress
 from nesf.cli.studies.conduct import OUT, conduct, folder_of, note_unfit, read_data
 from nesf.errors import NesfError
 from nesf.precision import best_device
@@ -20,7 +20,7 @@ def errors_by_size(arguments: Sequence[str]) -> None:
     """The command ``nesf study errors-by-size``."""
 
     def work(
-        model: Positional[str],
+        model: Positional[Model],
         data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA...")],
         /,
         least: int = 10,
@@ -61,10 +61,10 @@ def reconstructions(arguments: Sequence[str]) -> None:
     """The command ``nesf study reconstructions``."""
 
     def work(
-        model: Positional[str],
-        data: Positional[str],
+        model: Positional[Model],
+        data: Positional[Data],
         /,
-        ids: tuple[str, ...] = (),
+        ids: Annotated[tuple[str, ...], arg(metavar="ID...")] = (),
         count: int = 12,
         out: Path = OUT,
     ) -> None:
@@ -103,7 +103,7 @@ def reconstructions(arguments: Sequence[str]) -> None:
 def sensitivity(arguments: Sequence[str]) -> None:
     """The command ``nesf study sensitivity``."""
 
-    def work(model: Positional[str], data: Positional[str], /, crystals: int | None = None, out: Path = OUT) -> None:
+    def work(model: Positional[Model], data: Positional[Data], /, crystals: int | None = None, out: Path = OUT) -> None:
         """Show the errors against seven parameters of the estimation (Figs. S5, S6 of the paper).
 
         Each is changed alone; all others stay as the model has them. Data are encoded once, decoded some fifty times.
@@ -134,7 +134,7 @@ def sensitivity(arguments: Sequence[str]) -> None:
 def spacegroups(arguments: Sequence[str]) -> None:
     """The command ``nesf study spacegroups``."""
 
-    def work(model: Positional[str], data: Positional[str], /, crystals: int | None = None, out: Path = OUT) -> None:
+    def work(model: Positional[Model], data: Positional[Data], /, crystals: int | None = None, out: Path = OUT) -> None:
         """Show how many crystals come back in their space group, against the tolerance of --symmetrize.
 
         Each is decoded once and projected onto the group found within each tolerance; with the errors before and after.

@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 from nesf.baselines.voxel.settings import PRESETS as VOXEL_PRESETS
 from nesf.baselines.voxel.settings import BaselineSettings
 from nesf.baselines.voxel.settings import Preset as VoxelPreset
-from nesf.cli.console import check_processes, note_failures, notes, progress
+from nesf.cli.console import Data, check_processes, note_failures, notes, progress
 from nesf.cli.studies.conduct import OUT, conduct
 from nesf.cli.train import option
 from nesf.config import PRESETS, Config, Preset
@@ -43,7 +43,7 @@ def table1(arguments: Sequence[str]) -> None:
 
     def command(
         dataset: Annotated[Positional[Column], arg(metavar="DATASET")],
-        data: Annotated[Positional[str], arg(metavar="DATA")],
+        data: Positional[Data],
         /,
         val: str | None = None,
         test: str | None = None,
