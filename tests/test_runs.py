@@ -115,9 +115,7 @@ def test_validation_is_of_all_that_the_network_can_take(tmp_path):
     assert run.left_out == []
     assert len(run.trainer.validation) == 1
     foreign = Dataset("foreign", (OTHER,), (), "another hash")
-    with pytest.raises(
-        NesfError, match=r"no crystal of foreign; give others to --val, or leave it out. 'MgO': It cont"
-    ):
+    with pytest.raises(NesfError, match=r"no crystal of foreign; give others to --val, or none. 'MgO': It cont"):
         Run(tmp_path / "none", replace(made, data=describe(DATA, foreign)), DATA, foreign)
 
 

@@ -203,10 +203,8 @@ class Run:
         self.domain = in_reach(setup.domain or Domain.of(learned), setup.config)
         known = self._fitting(validation, self.domain) if validation is not None else []
         if validation is not None and not known:
-            raise NesfError(
-                f"The model can take no crystal of {validation.name}; give others to --val, or leave it out. "
-                f"{self.left_out[-1].id!r}: {self.left_out[-1].reason}"
-            )
+            why = f" {self.left_out[-1].id!r}: {self.left_out[-1].reason}" if validation.crystals else ""
+            raise NesfError(f"The model can take no crystal of {validation.name}; give others to --val, or none.{why}")
         torch.manual_seed(setup.config.training.seed)
         model = autoencoder(setup.config.network, self.domain.vocabulary).to(own_device())
         device = next(model.parameters()).device

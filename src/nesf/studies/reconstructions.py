@@ -14,14 +14,13 @@ from nesf.metrics import Comparison, compare, errors_row
 from nesf.plots import Caption, reconstructions
 from nesf.studies.models import Model, called
 from nesf.studies.outcome import Outcome, Picture, Table
+from nesf.studies.rounding import angstrom
 
 COUNT = 12
 COLUMNS = 3
 """Pairs side by side."""
 CRITERION = "mean position error (actual) of a crystal"
 """What crystals are ordered by."""
-SMALL = 0.001
-"""Errors below, in angstrom or degrees, have two significant digits: three decimals would say nothing of them."""
 
 
 class Example(NamedTuple):
@@ -162,15 +161,6 @@ def _table(shown: Sequence[Example]) -> Table:
     rows = [[row[key] for key in columns] for row in map(_row, shown)]
     note = "Mean errors of positions and species over the true atoms (actual), of lengths and angles over the axes."
     return Table("Crystals shown", list(columns.values()), rows, note)
-
-
-def angstrom(error: float, decimals: int = 3) -> str:
-    """An error as it stands in a sentence.
-
-    >>> angstrom(0.12345), angstrom(0.00042), angstrom(8.12e-07), angstrom(0.0)
-    ('0.123 Å', '0.00042 Å', '8.1e-07 Å', '0.000 Å')
-    """
-    return f"{error:.2g} Å" if 0 < error < SMALL else f"{error:.{decimals}f} Å"
 
 
 def _caption(one: Example) -> Caption:

@@ -9,7 +9,9 @@ DIGITS = 4
 FEWEST = 3
 """Significant digits that a small number keeps, too; and the decimals of one that is measured and next to nothing."""
 TINY = 0.0005
-"""What was measured and is less is shown as 0.000; what was set (1e-05) has fewer digits, and is not."""
+"""What was measured and is less is shown as 0.000 beside larger numbers; what was set (1e-05) has fewer digits."""
+SMALL = 0.001
+"""Errors below, in angstrom or degrees, have two significant digits: three decimals would say nothing of them."""
 NOTHING = "–"
 
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?|[-+]?\d+e[-+]?\d+", re.IGNORECASE)
@@ -17,6 +19,15 @@ _DECIMAL = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?|[-+]?\d+e[-+]?\d+", re.IGNOREC
 _AMOUNT = re.compile(
     r"[-+−]?[\d.,]+(e[-+]?\d+)?(\s*(±|to|…|/)\s*[-+−]?[\d.,]+)*\s*\)?\s*(%|Å|°|Å³|eV|s|min|h)?", re.IGNORECASE
 )
+
+
+def angstrom(error: float, decimals: int = 3) -> str:
+    """An error as it stands in a sentence.
+
+    >>> angstrom(0.12345), angstrom(0.00042), angstrom(8.12e-07), angstrom(0.0)
+    ('0.123 Å', '0.00042 Å', '8.1e-07 Å', '0.000 Å')
+    """
+    return f"{error:.2g} Å" if 0 < error < SMALL else f"{error:.{decimals}f} Å"
 
 
 def is_amount(cell: str) -> bool:
@@ -43,6 +54,8 @@ def rounded(column: Sequence[str]) -> list[str]:
     ['0.10', '0.25']
     >>> rounded(["2.50448e-06", "0.213456", "1e-05"])
     ['0.000', '0.2135', '1e-05']
+    >>> rounded(["2.50448e-06", "7.13456e-07"])
+    ['2.5e-06', '7.1e-07']
     """
     cells = [cell.strip() for cell in column]
     decimals = [cell for cell in cells if _DECIMAL.fullmatch(cell)]
@@ -51,15 +64,15 @@ def rounded(column: Sequence[str]) -> list[str]:
     # Where all are decimal numbers and none is to be shortened, all are of one length.
     longest = max(map(_given, decimals), default=0)
     same = longest <= places and all(cell in decimals for cell in cells if cell)
-    return [_rounded(cell, places, longest if same else 0) for cell in cells]
+    return [_rounded(cell, places, longest if same else 0, all_tiny=largest < TINY) for cell in cells]
 
 
-def _rounded(cell: str, most: int, least: int) -> str:
+def _rounded(cell: str, most: int, least: int, *, all_tiny: bool) -> str:
     if not _DECIMAL.fullmatch(cell):
         return cell or NOTHING
     value = float(cell)
     if abs(value) < TINY and _significant(cell) > FEWEST:
-        return f"{0:.{FEWEST}f}"
+        return f"{value:.2g}" if all_tiny and value else f"{0:.{FEWEST}f}"
     if value and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.{FEWEST}g}"
     # No more decimals than were given: among longer numbers, a 6.33 from the paper is not 6.330.

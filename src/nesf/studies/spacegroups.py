@@ -11,7 +11,7 @@ from nesf.io import SpaceGroup, space_group, symmetrize
 from nesf.metrics import Comparison, Tally
 from nesf.plots import symmetry_recovery
 from nesf.studies.outcome import Outcome, Picture, Table
-from nesf.studies.reconstructions import SMALL, angstrom
+from nesf.studies.rounding import SMALL, angstrom
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Å; with 0 the crystals stay as they are decoded."""
