@@ -19,6 +19,10 @@ from nesf.testing import hexagonal, perovskite, rocksalt
 SMALL = ["--training.epochs", "2", "--training.batch", "32", "--training.validate-every", "1"]
 
 
+# A tiny model may find no crystal at all, which is status 1.
+ANY_FOUND = (0, 1)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two epochs on the embedded crystals."""
@@ -235,7 +239,7 @@ def test_encode_then_decode_keeps_ids_and_order(cifs: Path, trained: Path, tmp_p
     latents = read_latents(z)
     assert latents.ids == ("NaCl", "SrTiO3")
     assert latents.z.shape == (2, 192)
-    assert main(["decode", str(trained), str(z), "--out", str(out), "--json", str(said)]) == 0
+    assert main(["decode", str(trained), str(z), "--out", str(out), "--json", str(said)]) in ANY_FOUND
     values = json.loads(said.read_text(encoding="utf-8"))
     assert [one["id"] for one in values["decoded"] + values["failures"]] == ["NaCl", "SrTiO3"]
 
@@ -290,7 +294,8 @@ def test_reconstruct_writes_a_row_for_every_crystal(
     foreign = Crystal.from_frac("Uuo", [118], [[0, 0, 0]], [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]])
     write_cif(foreign, cifs / "Uuo.cif")
     out = tmp_path / "found"
-    assert main(["reconstruct", str(trained), str(cifs), "--out", str(out), "--json", str(out / "all.json")]) == 0
+    words = ["reconstruct", str(trained), str(cifs), "--out", str(out), "--json", str(out / "all.json")]
+    assert main(words) in ANY_FOUND
     with (out / "errors.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"NaCl", "SrTiO3", "Uuo"}
@@ -439,7 +444,7 @@ def test_primitive_cells_are_pointed_out(trained: Path, tmp_path: Path, capsys: 
     primitive = Crystal.from_frac("salt", [11, 17], [[0, 0, 0], [0.5, 0.5, 0.5]], half)
     write_cif(primitive, tmp_path / "salt.cif", symmetrize=False)
     command = ["reconstruct", str(trained), str(tmp_path / "salt.cif"), "--out", str(tmp_path / "found")]
-    assert main(command) == 0
+    assert main(command) in ANY_FOUND
     assert "It has 2 atoms, its conventional cell 8." in capsys.readouterr().err
-    assert main([*command, "--cell", "conventional"]) == 0
+    assert main([*command, "--cell", "conventional"]) in ANY_FOUND
     assert "conventional cell 8" not in capsys.readouterr().err
