@@ -127,6 +127,17 @@ def test_lcs6a_gives_back_a_slice_of_the_validation_data(name, most, shared_data
     assert score.position_actual < (0.2 if most else 1e-5)
 
 
+@pytest.mark.parametrize("name", ["universal", "lcs6a"])
+def test_the_literal_path_of_copies_finds_the_same_to_the_last_digits(name, shared_data):
+    crystals = load_dataset(shared_data / "mp20_val.parquet").crystals
+    wanted = [one for one in crystals if one.id in ("mp-569765", "mp-1104857", "mp-1216202")] + list(crystals[:3])
+    model = nesf.load(name)
+    wanted = [one for one in wanted if model.refusal(one) is None]
+    assert wanted
+    agreement = agreement_of(model.reconstruct(wanted), model.reconstruct(wanted, literal=True))
+    assert (agreement.percent, agreement.different) == (100.0, ())
+
+
 def test_the_literal_path_agrees_on_real_crystals(model, shared_data):
     crystals = load_dataset(shared_data / "lcs6a_val.parquet").crystals[:3]
     fast, slow = model.reconstruct(crystals), model.reconstruct(crystals, literal=True)

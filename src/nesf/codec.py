@@ -213,7 +213,7 @@ class Codec:
         box = (domain.atoms_lower, domain.atoms_upper)
         field = self.model.decode_field(z)
         if literal:
-            return estimate(field, ids, estimation, box=box, literal=True)
+            return estimate(field.searched(), ids, estimation, box=box, literal=True)
         draft = field.frozen(torch.bfloat16) if computes_bfloat16(self.device) else None
         return estimate(field.frozen(), ids, estimation, box=box, draft=draft)
 

@@ -92,6 +92,10 @@ class AnchorField:
         pull, sharpness = (values.index_select(0, whose) for values in (self.anchors.pull, self.anchors.sharpness))
         return (pull - sharpness * squares).softmax(-1)
 
+    def searched(self) -> "NearestAnchorField":
+        """The field in which atoms are searched for: the limit, which has no points in balance between atoms."""
+        return NearestAnchorField(self)
+
     def frozen(self, _dtype: torch.dtype = torch.float32) -> "NearestAnchorField":
         """The field that this one becomes where sharpness grows, which is cheap to query in full precision."""
         return NearestAnchorField(self)

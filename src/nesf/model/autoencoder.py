@@ -48,6 +48,10 @@ class NeuralField:
         """The species field f_s: class scores."""
         return self._model.species_field(self._shares[1].index_select(0, owner), points)
 
+    def searched(self) -> "NeuralField":
+        """The field in which atoms are searched for: this one."""
+        return self
+
     def frozen(self, dtype: torch.dtype = torch.float32) -> FrozenField:
         """The same fields for many queries without gradients, computed in float32 or bfloat16.
 
