@@ -388,6 +388,8 @@ def test_the_universal_preset_goes_all_the_way(cifs: Path, tmp_path: Path) -> No
         (["encode", "TRAINED", "textbook", "--out", "z.txt"], "z.txt does not end with .parquet"),
         (["train", "textbook", "--resume", "nowhere"], "There is no folder nowhere; correct --resume"),
         (["train", "textbook", "--resume", "."], ". holds no run; correct --resume"),
+        (["baseline", "train", "textbook", "--resume", "."], ". holds no run; correct --resume"),
+        (["baseline", "train", "textbook", "--resume", "nowhere"], "There is no folder nowhere; correct --resume"),
     ],
 )
 def test_bad_input_ends_with_one_sentence(

@@ -234,6 +234,25 @@ def test_the_score_is_that_of_all_atoms_pooled_and_of_merged_parts(drawn, data):
         expected = np.concatenate(values).mean() if values else None
         assert score.to_dict()[key] == (None if expected is None else pytest.approx(expected, rel=1e-14, abs=1e-14))
 
+    images = [metrics.compare(*pair, periodic=True) for pair in pairs]
+    distances = [max(*one.actual.distances, *one.detected.distances) for one in images if one.found]
+    assert (score.farthest.distance if score.farthest else None) == max(distances, default=None)
+
+
+def test_the_farthest_atom_is_named_whether_it_is_missing_moved_or_too_many():
+    sound = testing.rocksalt()
+    assert metrics.score([(sound, sound.renamed("NaCl"))]).farthest == metrics.Farthest("NaCl", 0.0)
+    # One of the two atoms is missing, or one too many: half a diagonal away from the other.
+    true = testing.caesium_chloride()
+    one = without(true, 1)
+    for pair in [(true, one), (one, true)]:
+        farthest = metrics.score([(sound, sound), pair]).farthest
+        assert (farthest.id, farthest.distance) == ("CsCl", pytest.approx(np.sqrt(0.75) * 4.123))
+    # An atom that came back at the opposite face is where it was.
+    across = replace(true, cart=true.cart + np.array([[4.123, 0, 0], [0, 0, 0]]))
+    assert metrics.score([(true, across)]).farthest.distance < 1e-12
+    assert metrics.score([(true, Failure("CsCl", "lost"))]).farthest is None
+
 
 def test_pairs_of_different_crystals_are_refused():
     with pytest.raises(NesfError, match=r"'NaCl' is paired with 'CsCl'"):

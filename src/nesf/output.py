@@ -82,6 +82,13 @@ def writing(path: str | Path) -> Iterator[None]:
         raise NesfError(f"File {path} cannot be written: {refusal(error)}.") from None
 
 
+def check_begun(folder: Path, *names: str) -> None:
+    """Raise ``NesfError`` where a folder holds none of the files of a run that could go on."""
+    if not any((folder / name).exists() for name in names):
+        reason = f"{folder} holds no run" if folder.is_dir() else f"There is no folder {folder}"
+        raise NesfError(f"{reason}; correct --resume, or start anew with --out.")
+
+
 def check_file(path: Path) -> None:
     """Look before the work whether its result can be a file of this name.
 

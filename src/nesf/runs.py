@@ -33,7 +33,7 @@ from nesf.errors import NesfError
 from nesf.lock import hold
 from nesf.memory import is_out_of_memory, keep_freed_memory
 from nesf.model import autoencoder
-from nesf.output import whole_file, writing
+from nesf.output import check_begun, whole_file, writing
 from nesf.training import EpochReport, Trainer, checkpoint, log
 from nesf.training.team import ALONE, Team, own_device
 
@@ -75,9 +75,7 @@ class Setup:
     def read(cls, folder: Path) -> "Setup":
         """Read from a run's folder; raises ``NesfError`` if it holds no run."""
         path = folder / SETUP
-        if not any((folder / name).exists() for name in (SETUP, CHECKPOINT, MODEL)):
-            reason = f"{folder} holds no run" if folder.is_dir() else f"There is no folder {folder}"
-            raise NesfError(f"{reason}; correct --resume, or start anew with --out.")
+        check_begun(folder, SETUP, CHECKPOINT, MODEL)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             domain = Domain.from_dict(values["domain"]) if "domain" in values else None

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+from rich.markup import escape
 from tyro.conf import Positional
 
 from nesf import streams
@@ -169,6 +170,9 @@ def show(values: dict[str, Any], name: str, *, method: str = "nesf", rows: Seque
         f"positions cover {values['n'] - left_out} of {values['n']} crystals "
         f"({values['n_atoms_true']} true atoms, {values['n_atoms_found']} found); {left_out} left out"
     )
+    if (farthest := values["farthest"]) is not None:
+        distance, whose = show_value(farthest["distance"]), escape(farthest["id"])
+        results.print(f"the farthest atom is {distance} Å off (nearest image), in {whose}")
 
 
 def show_match(values: dict[str, Any]) -> None:

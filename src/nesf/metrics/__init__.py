@@ -10,7 +10,7 @@ from nesf.metrics.columns import COLUMNS, Column
 from nesf.metrics.match_score import MatchScore, MatchTally, Verdict
 from nesf.metrics.matching import Comparison, Pairing, compare
 from nesf.metrics.published import PUBLISHED, PublishedRow, named, published
-from nesf.metrics.score import Coverage, Score, Tally, score
+from nesf.metrics.score import Coverage, Farthest, Score, Tally, score
 from nesf.metrics.table import errors_row, per_crystal_table
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Column",
     "Comparison",
     "Coverage",
+    "Farthest",
     "MatchScore",
     "MatchTally",
     "Pairing",

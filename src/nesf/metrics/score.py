@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.metrics.atom_errors import AtomErrors, AtomTally
@@ -20,6 +22,19 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Farthest:
+    """The atom that is farthest from where it should be, which a mean over many does not show.
+
+    Attributes:
+        id: of its crystal; the first in the order of the ids where several are as far.
+        distance: to the nearest atom of the other crystal, in Å.
+    """
+
+    id: str
+    distance: float
+
+
+@dataclass(frozen=True)
 class Score(AtomErrors):
     """The seven metrics of the paper over a split; see ``AtomErrors`` for the first four.
 
@@ -33,6 +48,8 @@ class Score(AtomErrors):
         n_atoms_found: found atoms.
         n_atoms_position: true atoms of the crystals that were found.
         periodic: the errors of the atoms again, with distances to the nearest periodic image.
+        farthest: of all true and found atoms of the crystals that were found, the one that is farthest from the nearest
+            atom of the other crystal (nearest image); None where nothing was found.
     """
 
     n: int
@@ -44,6 +61,7 @@ class Score(AtomErrors):
     n_atoms_found: int
     n_atoms_position: int
     periodic: AtomErrors
+    farthest: Farthest | None
 
     @property
     def failures(self) -> int:
@@ -86,6 +104,7 @@ class Score(AtomErrors):
             "lattice_crystals_left_out": self.failures,
             "coverage": {key: asdict(covered) for key, covered in self.coverage.items()},
             "periodic": asdict(self.periodic),
+            "farthest": self.farthest and asdict(self.farthest),
         }
 
 
@@ -99,6 +118,7 @@ class Tally:
         self.plain, self.periodic = AtomTally(), AtomTally()
         self.wrong_counts, self.lengths, self.angles = Mean(), Mean(), Mean()
         self.failures: list[Failure] = []
+        self.farthest: Farthest | None = None
 
     def add(self, true: Crystal, found: Crystal | Failure) -> Comparison:
         """Add a true crystal and what was found for it; returns their plain comparison.
@@ -107,9 +127,12 @@ class Tally:
             NesfError: where the two have different ids, so are not about the same crystal.
         """
         check_same_id(true, found)
-        comparison = compare(true, found)
+        comparison, periodic = compare(true, found), compare(true, found, periodic=True)
         self.plain.add(comparison)
-        self.periodic.add(compare(true, found, periodic=True))
+        self.periodic.add(periodic)
+        if periodic.found:
+            distances = np.concatenate((periodic.actual.distances, periodic.detected.distances))
+            self._farther(Farthest(true.id, float(distances.max())))
         self.wrong_counts.add([float(comparison.n_found != comparison.n_true)])
         if comparison.length_errors is not None and comparison.angle_errors is not None:
             self.lengths.add(comparison.length_errors.tolist())
@@ -126,6 +149,8 @@ class Tally:
         self.lengths.merge(other.lengths)
         self.angles.merge(other.angles)
         self.failures += other.failures
+        if other.farthest is not None:
+            self._farther(other.farthest)
 
     def score(self) -> Score:
         """The score of all crystals added."""
@@ -140,6 +165,7 @@ class Tally:
             n_atoms_found=self.plain.species["detected"].count,
             n_atoms_position=self.plain.positions["actual"].count,
             periodic=self.periodic.errors(),
+            farthest=self.farthest,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,6 +177,7 @@ class Tally:
             "lengths": self.lengths.to_dict(),
             "angles": self.angles.to_dict(),
             "failures": [asdict(failure) for failure in self.failures],
+            "farthest": self.farthest and asdict(self.farthest),
         }
 
     @classmethod
@@ -162,7 +189,13 @@ class Tally:
             Mean.from_dict(values[key]) for key in ("wrong_counts", "lengths", "angles")
         )
         tally.failures = [Failure(**failure) for failure in values["failures"]]
+        tally.farthest = values["farthest"] and Farthest(**values["farthest"])
         return tally
+
+    def _farther(self, other: Farthest) -> None:
+        """Keep the farther of two; which part of a split came first must not matter."""
+        both = [one for one in (self.farthest, other) if one is not None]
+        self.farthest = min(both, key=lambda one: (-one.distance, one.id))
 
 
 def score(pairs: Iterable[tuple[Crystal, Crystal | Failure]]) -> Score:

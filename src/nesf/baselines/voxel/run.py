@@ -17,7 +17,7 @@ from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.errors import NesfError
 from nesf.lock import hold
 from nesf.memory import keep_freed_memory
-from nesf.output import whole_file, writing
+from nesf.output import check_begun, whole_file, writing
 
 Report = Callable[[EpochReport], None]
 
@@ -47,6 +47,7 @@ class Setup:
     @classmethod
     def read(cls, folder: Path) -> "Setup":
         """Read from a run's folder; raises ``NesfError`` if it holds no run."""
+        check_begun(folder, SETUP, CHECKPOINT, MODEL)
         path = folder / SETUP
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
