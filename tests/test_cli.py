@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,11 +49,9 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_help_names_every_command_and_is_instant() -> None:
-    start = time.perf_counter()
     command = [sys.executable, "-X", "importtime", "-m", "nesf", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
-    assert time.perf_counter() - start < 20  # a hang, not a speed test
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
     assert not any(f"| {heavy}\n" in done.stderr for heavy in ("torch", "pymatgen", "ase", "matplotlib", "tyro"))
 
@@ -388,6 +385,7 @@ def test_the_universal_preset_goes_all_the_way(cifs: Path, tmp_path: Path) -> No
         (["encode", "TRAINED", "textbook", "--out", "z.txt"], "z.txt does not end with .parquet"),
         (["train", "textbook", "--resume", "nowhere"], "There is no folder nowhere; correct --resume"),
         (["train", "textbook", "--resume", "."], ". holds no run; correct --resume"),
+        (["train", "textbook", "--resume", "TRAINED", "--out", "b"], "--out b is of no use beside --resume"),
         (["baseline", "train", "textbook", "--resume", "."], ". holds no run; correct --resume"),
         (["baseline", "train", "textbook", "--resume", "nowhere"], "There is no folder nowhere; correct --resume"),
     ],

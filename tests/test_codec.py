@@ -7,7 +7,7 @@ import ase
 import numpy as np
 import pytest
 import torch
-from pymatgen.core import Molecule, Structure
+from pymatgen.core import Lattice, Molecule, Structure
 
 from nesf import testing, weights
 from nesf.bench.agreement import difference
@@ -18,6 +18,8 @@ from nesf.domain import Domain
 from nesf.errors import NesfError
 from nesf.fields import StructureField
 from nesf.io import to_ase, to_pymatgen
+from nesf.io.table import read_table, write_table
+from nesf.metrics import compare
 from nesf.model import Autoencoder
 from nesf.training import Trainer
 
@@ -228,3 +230,35 @@ def test_loading_what_is_no_model(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(NesfError, match=r"broken.safetensors cannot be read"):
         load(tmp_path / "broken.safetensors")
+
+
+def test_one_disordered_structure_is_a_failure_in_its_place():
+    mixed = {"Fe": 0.5, "Ni": 0.5}
+    disordered = Structure(Lattice.cubic(4.0), [mixed], [[0, 0, 0]], properties={"material_id": "alloy"})
+    sound = to_pymatgen(testing.rocksalt())
+    model = load()
+    first, second, third = model.reconstruct([sound, disordered, sound])
+    assert isinstance(first, Structure)
+    assert isinstance(third, Structure)
+    assert second.id == "alloy"
+    assert "disordered: site 1 holds" in second.reason
+    with pytest.raises(NesfError, match="disordered"):
+        model.encode([sound, disordered])
+
+
+@pytest.mark.parametrize("frac", [[0.99, 1.04], [0.01, -0.04], [0.5, 7.45]])
+def test_an_atom_of_another_cell_is_found_behind_one_of_this(frac, tmp_path):
+    cell = np.diag([30.0, 5.0, 5.0])
+    crystal = Crystal("x", [11, 17], [[x * 30, 2.5, 2.5] for x in frac], cell)
+    write_table(tmp_path / "x.parquet", [crystal])
+    (read,) = read_table(tmp_path / "x.parquet")
+    for given in (crystal, read):
+        found = load().reconstruct(given)
+        assert found.formula == "NaCl"
+        assert compare(crystal, found, periodic=True).actual.distances.max() < 1e-4
+    assert compare(read, found).actual.distances.max() < 1e-4
+
+
+def test_right_angles_come_back_right():
+    found = load().reconstruct(to_pymatgen(testing.rocksalt()))
+    assert found.lattice.angles == pytest.approx((90, 90, 90), abs=1e-10)

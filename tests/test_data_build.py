@@ -384,7 +384,8 @@ def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
     with served(documents) as server:
         monkeypatch.setenv("MP_API_KEY", KEY)
         monkeypatch.setenv("MP_API_ENDPOINT", server.address)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
         yield server
 
 
@@ -480,4 +481,4 @@ def test_without_the_client_it_says_what_to_install(tmp_path, capsys, monkeypatc
     monkeypatch.setenv("MP_API_KEY", KEY)
     monkeypatch.setitem(sys.modules, "mp_api.client", None)
     assert main(["data", "build", "lcs6a", "--out", str(tmp_path)]) == 1
-    assert 'pip install "nesf[mp]"' in sentence(capsys)
+    assert 'pip install -c constraints.txt ".[mp]"' in sentence(capsys)

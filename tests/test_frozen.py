@@ -71,7 +71,7 @@ def test_in_bfloat16_it_is_so_nearly(network):
 def test_the_shipped_network_is_as_exact():
     shipped = codec.load("lcs6a-paper")
     crystals = [c for c in textbook() if shipped.refusal(c) is None]
-    field = shipped.field(shipped.encode(crystals))
+    field = shipped.model.decode_field(torch.from_numpy(shipped.encode(crystals)))
     random = torch.Generator().manual_seed(0)
     points = torch.rand(2000, 3, generator=random) * 6
     owner = torch.randint(len(crystals), (2000,), generator=random)

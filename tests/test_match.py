@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,15 +265,16 @@ def test_the_space_group_is_searched_with_a_tolerance_for_each():
 
 def test_what_takes_too_long_is_a_miss_with_its_reason(monkeypatch):
     def forever(*_):
-        while True:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             pass
 
     match.valid_composition([11, 17])  # SMACT takes its time when it is first used
-    monkeypatch.setattr(match, "LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(match, "LONGEST_SECONDS", 0.5)
     monkeypatch.setattr(match, "rms_distance", forever)
     one = verdict(rocksalt(), rocksalt())
     assert (one.rms, one.valid) == (None, True)
-    assert one.undecided == "the matching took longer than 0.05 s"
+    assert one.undecided == "the matching took longer than 0.5 s"
 
 
 def test_a_ring_that_comes_with_the_answer_changes_nothing(monkeypatch):
@@ -389,5 +391,5 @@ def test_the_shipped_model_gives_real_compounds_back(tmp_path):
 def test_without_smact_one_sentence_says_what_to_install(table, monkeypatch, capsys):
     monkeypatch.setattr("nesf.extras.find_spec", lambda _: None)
     assert main(["evaluate", "lcs6a", str(table), "--match"]) == 1
-    said = capsys.readouterr().err
-    assert 'This needs SMACT, which is not installed; `pip install "nesf[match]"` does.' in " ".join(said.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert 'This needs SMACT, which is not installed; `pip install -c constraints.txt ".[match]"` in a' in said

@@ -294,3 +294,20 @@ def test_both_readings_of_the_papers_position_rows_are_at_hand():
     assert (other.mean["position_actual"], other.mean["position_detected"]) == (0.1632, 0.1161)
     assert other.mean["species_actual_percent"] == row.mean["species_actual_percent"]
     assert json.loads(json.dumps(other.to_dict()))["mean"] == dict(other.mean)
+
+
+def test_the_closest_approach_looks_across_faces_and_at_images():
+    near = Crystal.from_frac("x", [1, 1], [[0.05, 0, 0], [0.95, 0, 0]], 4 * np.eye(3))
+    assert metrics.closest_approach(near) == pytest.approx(0.4)
+    alone = Crystal.from_frac("x", [1], [[0, 0, 0]], np.diag([3.0, 4.0, 5.0]))
+    assert metrics.closest_approach(alone) == pytest.approx(3.0)
+
+
+def test_periodic_errors_are_exact_in_cells_that_look_nothing_like_their_lattice():
+    # By the 27 images next to each other in this cell, the missing atom is 8.7 angstrom away.
+    cell = np.array([[3.0, 0, 0], [19, 3, 0], [20, 20, 4]])
+    true = Crystal("x", [11, 17], np.array([[0, 0, 0], [0.3, 0.5, 0.5]]) @ cell, cell)
+    steps = np.stack(np.meshgrid(*[np.arange(-20, 21)] * 3), -1).reshape(-1, 3) @ cell
+    nearest = np.linalg.norm(true.cart[1] - true.cart[0] + steps, axis=1).min()
+    comparison = metrics.compare(true, without(true, 1), periodic=True)
+    assert comparison.actual.distances.tolist() == pytest.approx([0.0, nearest])

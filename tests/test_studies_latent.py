@@ -111,13 +111,6 @@ def test_the_chain_of_the_paper_stands_beside_ours(model: Codec) -> None:
     assert rows[1][2] == 7
 
 
-def test_the_shortest_distance_looks_across_the_faces_of_the_cell() -> None:
-    near = Crystal.from_frac("x", [1, 1], [[0.05, 0, 0], [0.95, 0, 0]], 4 * np.eye(3))
-    assert interpolation.shortest_distance(near) == pytest.approx(0.4)
-    alone = Crystal.from_frac("x", [1], [[0, 0, 0]], np.diag([3.0, 4.0, 5.0]))
-    assert interpolation.shortest_distance(alone) == pytest.approx(3.0)
-
-
 def test_ends_are_files_or_ids_and_what_cannot_be_used_says_why(model: Codec, tmp_path: Path) -> None:
     write_cif(rocksalt(), tmp_path / "salt.cif")
     write_table(tmp_path / "two.parquet", [rocksalt(), perovskite()])
@@ -347,9 +340,7 @@ def test_the_rows_of_the_paper_are_read_as_printed_and_exchanged() -> None:
     assert row.variance**0.5 == pytest.approx(2.47, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("module", "cure"), [("sklearn", "nesf[studies]"), ("plotly", "nesf[studies]"), ("umap", "nesf[umap]")]
-)
+@pytest.mark.parametrize(("module", "cure"), [("sklearn", ".[studies]"), ("plotly", ".[studies]"), ("umap", ".[umap]")])
 def test_a_missing_package_is_one_sentence(
     module: str, cure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -369,5 +360,5 @@ def test_a_missing_package_is_one_sentence(
     ]
     assert main(words) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert f'pip install "{cure}"' in line
+    assert f'pip install -c constraints.txt "{cure}"' in line
     assert not (tmp_path / "out").exists()

@@ -448,7 +448,7 @@ def test_another_file_is_not_taken_for_a_storage(tmp_path):
 
 def test_without_optuna_one_sentence_says_what_to_install(tiny, monkeypatch):
     monkeypatch.setattr("nesf.extras.find_spec", lambda _: None)
-    with pytest.raises(NesfError, match=r'pip install "nesf\[studies\]"'):
+    with pytest.raises(NesfError, match=r'pip install -c constraints.txt "\.\[studies\]"'):
         perform(tiny, told)
 
 

@@ -31,6 +31,8 @@ ANCHORS = [
     *["--network.anchors.heads", "2", "--training.group", "2", "--training.latent-noise", "0.05"],
     *["--training.learning-rate", "0.03", "--training.permute-elements", "0"],
 ]
+# By address: not every machine can look its own name up.
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node"]
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def trained(data, out, processes: int, *options: str) -> list[dict]:
     module = ["-m", "nesf", "train", str(data), "--val", str(data), "--out", str(out), *SMALL, *options]
     start = [sys.executable]
     if processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        start += [*TORCHRUN, str(processes)]
     done = subprocess.run([*start, *module], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -84,7 +86,7 @@ def test_a_team_goes_on_after_an_interruption(data, tmp_path):
     setup = json.loads((tmp_path / "run" / "run.json").read_text())
     setup["config"]["training"]["epochs"] = 4
     (tmp_path / "run" / "run.json").write_text(json.dumps(setup))
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nesf"]
+    start = [sys.executable, *TORCHRUN, "2", "-m", "nesf"]
     resume = ["train", str(data), "--val", str(data), "--resume", str(tmp_path / "run")]
     done = subprocess.run([*start, *resume], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -230,7 +230,7 @@ def test_a_file_that_is_no_baseline_is_refused(tmp_path, content):
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path):
-    with pytest.raises(NesfError, match=r"baseline\.json"):
+    with pytest.raises(NesfError, match="holds no run; correct --resume"):
         Setup.read(tmp_path)
 
 

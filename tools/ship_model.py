@@ -45,9 +45,10 @@ def main() -> None:
         scores = dict(measure(codec, table, judge) for table in options.tables)
     SHIPPED.mkdir(exist_ok=True)
     path = SHIPPED / f"{options.name}.safetensors"
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    if size > LARGEST_BYTES:
+        raise SystemExit(f"{options.run} has {size} bytes of weights; at most {LARGEST_BYTES} are shipped.")
     weights.save(path, model, replace(card, scores=scores))
-    if path.stat().st_size > LARGEST_BYTES:
-        raise SystemExit(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_BYTES} are shipped.")
     weights.write_sums(SHIPPED)
     print(path, path.stat().st_size, "bytes")
 

@@ -16,11 +16,12 @@ from nesf import weights
 from nesf.crystal import Crystal, CrystalBatch, Failure
 from nesf.decoding import estimate
 from nesf.errors import NesfError
+from nesf.fields import StructureField
 from nesf.io import symmetry
 from nesf.io.limits import too_near
-from nesf.io.structures import Kind, from_any, kind_of, to_kind
+from nesf.io.structures import Kind, from_any, kind_of, name_of, to_kind
 from nesf.memory import in_halves
-from nesf.model import Architecture, Fields
+from nesf.model import Architecture
 from nesf.precision import computes_bfloat16
 
 T = TypeVar("T")
@@ -84,6 +85,10 @@ class Codec:
     def __init__(self, model: Architecture, card: weights.Card) -> None:
         self.model = model.eval().requires_grad_(False)
         self.card = card
+
+    def __repr__(self) -> str:
+        known, domain = len(self.card.domain.vocabulary), self.card.domain
+        return f"Codec({self.card.name!r}: {self.latent} numbers, {known} elements, at most {domain.max_atoms} atoms)"
 
     @property
     def latent(self) -> int:
@@ -154,9 +159,14 @@ class Codec:
         return self.model.encode_closely(CrystalBatch.from_crystals(crystals, self.device))
 
     @torch.no_grad()
-    def field(self, z: ArrayLike) -> Fields:
-        """The continuous fields of latent vectors, (n, latent) or (latent,), to be queried at any point."""
-        return self.model.decode_field(self._latents(z)[0])
+    def field(self, z: ArrayLike) -> StructureField:
+        """The fields of latent vectors, (n, latent) or (latent,), in which atoms are found; to be queried at any point.
+
+        Its ``displacement(points, owner)`` leads from Cartesian points (n, 3), angstrom, in the cells of the vectors
+        ``owner`` (n,), to the nearest atom listed there; ``species_logits`` likewise are scores of its element, a
+        column for each of ``vocabulary.numbers``.
+        """
+        return self.model.decode_field(self._latents(z)[0]).searched()
 
     def decode(
         self,
@@ -228,7 +238,8 @@ class Codec:
         symmetry.check_tolerance(symmetrize)
         given, single = _several(structures)
         kinds = [kind_of(one) or "crystal" for one in given]
-        crystals = [from_any(one) for one in given]
+        entries = [_entry(one) for one in given]
+        crystals = [one for one in entries if isinstance(one, Crystal)]
         found: list[Any] = []
 
         def work(part: Sequence[Crystal]) -> list[Crystal | Failure]:
@@ -238,6 +249,8 @@ class Codec:
             found += in_halves(work, part, lambda one: Failure(one.id, _NO_MEMORY))
             if progress is not None:
                 progress(len(part))
+        answers = iter(found)
+        found = [next(answers) if isinstance(one, Crystal) else one for one in entries]
         result = [
             one if isinstance(one, Failure) else to_kind(one, kind) for one, kind in zip(found, kinds, strict=True)
         ]
@@ -269,6 +282,16 @@ class Codec:
         if not bool(values.isfinite().all()):
             raise NesfError("A latent vector holds a value that is not a finite number.")
         return values.reshape(-1, self.latent), values.ndim == 1
+
+
+def _entry(structure: Any) -> Crystal | Failure:
+    """A structure as a crystal; of one that is none, such as a disordered one, the reason."""
+    try:
+        return from_any(structure)
+    except NesfError as error:
+        if kind_of(structure) is None:
+            raise
+        return Failure(name_of(structure), str(error))
 
 
 def _several(structures: Any) -> tuple[list[Any], bool]:

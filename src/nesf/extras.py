@@ -21,4 +21,5 @@ def require(*modules: str) -> None:
     for module in modules:
         if find_spec(module) is None:
             package, extra = _EXTRAS[module]
-            raise NesfError(f'This needs {package}, which is not installed; `pip install "nesf[{extra}]"` does.')
+            cure = f'`pip install -c constraints.txt ".[{extra}]"` in a checkout of nesf does'
+            raise NesfError(f"This needs {package}, which is not installed; {cure}.")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nesf.shapes import Float
 
-# Fractional coordinates this close below 1 are folded to the lower face: files print 0.99999 for 0.
+# Atoms this close below the upper face, a fraction, are listed at the lower one: files print 0.99999 for 0.
 FOLD_TOLERANCE = 1e-4
 
 STANDARD_TOLERANCE = 1e-4
@@ -48,11 +48,23 @@ def parameters_from_cell(
     cell: Float[Tensor, "*batch 3 3"],
 ) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
     """Lengths a, b, c (angstrom) and angles alpha, beta, gamma (radians) of any cell, in any frame."""
+    lengths, cosines = lengths_and_cosines(cell)
+    return lengths, cosines.arccos()
+
+
+def lengths_and_cosines(
+    cell: Float[Tensor, "*batch 3 3"],
+) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
+    """Lengths (angstrom) and cosines of the angles of any cell, in any frame; that of a right angle is exactly 0.
+
+    >>> lengths_and_cosines(torch.tensor([[2.0, 0, 0], [0, 3.0, 0], [0, 0, 4.0]]))
+    (tensor([2., 3., 4.]), tensor([0., 0., 0.]))
+    """
     lengths = cell.norm(dim=-1)
     unit = cell / lengths.unsqueeze(-1)
     a, b, c = unit.unbind(-2)
     cosines = torch.stack(((b * c).sum(-1), (a * c).sum(-1), (a * b).sum(-1)), -1)
-    return lengths, cosines.clamp(-1, 1).arccos()
+    return lengths, cosines.clamp(-1, 1)
 
 
 def standard_frame(cell: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -81,13 +93,15 @@ def cart_to_frac(cart: Float[Tensor, "*batch n 3"], cell: Float[Tensor, "*batch 
     return torch.linalg.solve(cell, cart, left=False)
 
 
-def fold(frac: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Fractional coordinates folded into the cell: into [-tolerance, 1 - tolerance), then clamped at 0.
+def fold(frac: Float[Tensor, "*batch 3"], below: float = FOLD_TOLERANCE) -> Float[Tensor, "*batch 3"]:
+    """Fractional coordinates moved by whole lattice vectors into [-below, 1 - below), so that no atom moves.
 
-    >>> fold(torch.tensor([1.25, -0.25, 0.999999]))
+    >>> fold(torch.tensor([1.25, -0.25, 0.0]))
     tensor([0.2500, 0.7500, 0.0000])
+    >>> fold(torch.tensor([0.97, 0.5, 0.0]), below=0.045)
+    tensor([-0.0300,  0.5000,  0.0000])
     """
-    return (frac - (frac + FOLD_TOLERANCE).floor()).clamp_min(0)
+    return frac - (frac + below).floor()
 
 
 def minimum_image(delta: Float[Tensor, "*batch n 3"], cell: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch n 3"]:

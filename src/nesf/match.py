@@ -21,7 +21,7 @@ from nesf.io.symmetry import space_group
 from nesf.metrics.assignment import assign
 from nesf.metrics.images import closest_approach
 from nesf.metrics.match_score import MatchScore, MatchTally, Verdict
-from nesf.workers import follow
+from nesf.workers import end, follow
 
 T = TypeVar("T")
 Pair = tuple[Crystal, Crystal | Failure]
@@ -100,9 +100,9 @@ class Judge:
     def __enter__(self) -> "Judge":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            end(self._pool, at_once=kind is not None)
 
     def __call__(self, pairs: Sequence[Pair], tell: Callable[[int], None] = lambda _: None) -> MatchTally:
         """The tally of the verdicts on some pairs; ``tell`` is called with the number of crystals done.

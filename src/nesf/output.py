@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and what to say where the system refuses to write."""
 
+import ctypes
 import errno
 import os
 import re
@@ -107,10 +108,19 @@ def refusal(error: OSError) -> str:
     return f"{reason}; {_CURES.get(number, 'check the disk, or choose another place')}"
 
 
-def settle() -> None:
-    """Put all that was written onto the disk, where the system can do that."""
-    if hasattr(os, "sync"):
-        os.sync()
+def settle(folder: Path) -> None:
+    """Put all that was written to the disk of a folder onto it, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            # Of this file system alone: os.sync waits for all of them, and for ever where one does not answer.
+            sync_one = getattr(ctypes.CDLL(None), "syncfs", None)
+            if sync_one is not None:
+                sync_one(handle)
+            elif hasattr(os, "sync"):
+                os.sync()
+        finally:
+            os.close(handle)
 
 
 def settle_folder(folder: Path) -> None:

@@ -4,6 +4,23 @@ import multiprocessing
 import os
 import signal
 import threading
+from concurrent.futures import ProcessPoolExecutor
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def end(pool: ProcessPoolExecutor, *, at_once: bool) -> None:
+    """End the processes of a pool: when they have done what they are at, or, after an interruption, at once."""
+    if at_once:
+        # Its own way to do so is new in Python 3.14.
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 def follow() -> None:

@@ -62,7 +62,8 @@ def _by_crystals(codec: Codec, crystals: Sequence[Crystal], effort: Effort) -> S
 def _by_queries(codec: Codec, effort: Effort) -> Series:
     # Any latent vectors will do: the work at a point does not depend on them.
     n_crystals, random = 64, np.random.default_rng(0)
-    field = codec.field(random.standard_normal((n_crystals, codec.latent)).astype(np.float32)).frozen()
+    z = torch.from_numpy(random.standard_normal((n_crystals, codec.latent)).astype(np.float32))
+    field = codec.model.decode_field(z.to(codec.device)).frozen()
     jobs = {}
     for n in effort.queries:
         points = torch.from_numpy(random.uniform(0, 6, (n, 3)).astype(np.float32)).to(codec.device)

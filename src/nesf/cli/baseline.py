@@ -24,7 +24,7 @@ from nesf.baselines.voxel.settings import (
 from nesf.baselines.voxel.training import EpochReport
 from nesf.cli.console import Data, note_failures, notes, parse, progress, results, score_rows, write_json
 from nesf.cli.evaluate import show
-from nesf.cli.train import check_same_data, option
+from nesf.cli.train import check_same_data, option, run_folder
 from nesf.crystal import Crystal, Failure
 from nesf.data.datasets import Dataset, load_dataset
 from nesf.errors import NesfError
@@ -92,7 +92,7 @@ def train(arguments: Sequence[str]) -> None:
             seed: of everything random.
         """
         settings = BaselineSettings(grid, network, loss, unet, vae, tune, threshold, lengths, precision, seed)
-        where = resume or out or Path("runs") / f"voxel-{preset}-{Path(data).stem}"
+        where = run_folder(resume, out, f"voxel-{preset}-{Path(data).stem}")
         _train(data, val, where, preset, settings, earlier)
 
     tyro.cli(command, prog="nesf baseline train", args=words)

@@ -1,6 +1,5 @@
 """``nesf data build``."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from nesf.cli.console import check_processes, notes, parse, progress, results, table, write_json
 from nesf.crystal import Failure
 from nesf.lock import alone
+from nesf.workers import cores
 
 
 def build(arguments: Sequence[str]) -> None:
@@ -27,7 +27,7 @@ def _build(
     seed: int = 0,
     elements: Literal["frequent", "all"] | None = None,
     cell: Literal["conventional", "as-is"] = "conventional",
-    processes: int = os.cpu_count() or 1,
+    processes: int = cores(),
     overwrite: bool = False,
     json: Path | None = None,
 ) -> None:
@@ -37,7 +37,8 @@ def _build(
     the lattice matrix below -0.1 Å, the 90 % most frequent elements. ybco-like: 13 atoms, lattice vectors within 20 %
     of those of YBa2Cu3O7, the 90 % most frequent elements; with 20 folds. All are rules for conventional cells.
 
-    Without --from the Materials Project is asked, which needs `pip install "nesf[mp]"` and a key in MP_API_KEY.
+    Without --from the Materials Project is asked, which needs `pip install -c constraints.txt ".[mp]"` in a checkout,
+    and a key in MP_API_KEY.
 
     Args:
         name: the data set.

@@ -10,7 +10,18 @@ from rich.markup import escape
 from tyro.conf import Positional, arg
 
 from nesf import streams
-from nesf.cli.console import Model, check_table, note_failures, notes, parse, results, score_rows, table, write_json
+from nesf.cli.console import (
+    Model,
+    check_table,
+    counted,
+    note_failures,
+    notes,
+    parse,
+    results,
+    score_rows,
+    table,
+    write_json,
+)
 from nesf.cli.jobs import account, begin, chunk_size, run, source_of
 from nesf.codec import Codec, load
 from nesf.crystal import Crystal, Failure
@@ -205,7 +216,7 @@ def _reconstruct(
         write_rows(streams.errors(job), to.errors)
         _show_all(job, to, json)
         _note_refused(codec, job, cell)
-        notes.print(f"{count} crystals written to {out}, their errors to {to.errors}.", markup=False)
+        notes.print(f"{counted(count, 'crystals')} written to {out}, errors to {to.errors}.", markup=False)
         _note_others(to, count if style["cifs"] else 0, *([] if count else to.crystals))
     _check_any(count, to.left_out)
 
@@ -220,7 +231,7 @@ def _show_all(job: Job, to: Destination, json: Path | None) -> None:
     if json is None or str(json) != "-":
         show_errors(streams.errors(job), to.errors)
         lost = f", {values['failures']} of them refused or not found" if values["failures"] else ""
-        title = f"All together: {values['n']} crystals{lost}"
+        title = f"All together: {counted(values['n'], 'crystals')}{lost}"
         results.print(table(title, [c.title for c in COLUMNS], [score_rows(values)], numbers_from=0))
 
 
@@ -237,7 +248,7 @@ def show_errors(rows: Iterable[dict[str, Any]], where: Path, most: int = 60) -> 
 def _write_cifs(found: Iterable[streams.Entry], folder: Path, symmetrize: float | None, usual: float) -> None:
     """CIFs in the space group that the crystals were projected onto; where they were not, in that found as usual."""
     write_cifs(found, folder, tolerance=symmetrize or usual, symmetrize=symmetrize != 0)
-    settle()  # before the part that says that they are there
+    settle(folder)  # before the part that says that they are there
 
 
 def _write_crystals(job: Job, to: Destination) -> int:

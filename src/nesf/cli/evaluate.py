@@ -1,6 +1,5 @@
 """``nesf evaluate``."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -36,6 +35,7 @@ from nesf.metrics import COLUMNS, named, published
 from nesf.output import check_file
 from nesf.precision import best_device
 from nesf.streams import Entry
+from nesf.workers import cores
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ def _evaluate(
     literal: bool = False,
     match: bool = False,
     tolerance: float | None = None,
-    processes: int = os.cpu_count() or 1,
+    processes: int = cores(),
 ) -> None:
     """Measure how well a model gives the crystals of a data set back, by the seven metrics of the paper.
 

@@ -61,7 +61,7 @@ def train(arguments: Sequence[str]) -> None:
             estimation: how atoms are found in the fields.
         """
         config = Config(network, sampling, loss, training, estimation)
-        where = resume or out or Path("runs") / Path(data).stem
+        where = run_folder(resume, out, Path(data).stem)
         _train(data, val, where, preset, config, earlier)
 
     tyro.cli(command, prog="nesf train", args=words)
@@ -91,7 +91,8 @@ def _train_together(
     note_failures(run.left_out, "crystals are left out, which the model cannot take")
     crystals, epochs = len(run.trainer.data), config.training.epochs
     processes = f"; {team.size} processes" if team.size > 1 else ""
-    notes.print(f"{crystals} crystals, preset {preset}, {epochs} epochs; run folder {folder}{processes}", markup=False)
+    size = f"{counted(crystals, 'crystals')}, preset {preset}, {counted(epochs, 'epochs')}"
+    notes.print(f"{size}; run folder {folder}{processes}", markup=False)
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[state]}"), console=notes) as bar:
         task = bar.add_task("", total=epochs, completed=run.trainer.epoch, state="")
@@ -138,6 +139,13 @@ def _state(epoch: EpochReport, best: float) -> str:
         shown += f", best validation {best:.3f}"
     speed, asked = (count / epoch.training_seconds for count in (epoch.crystals, epoch.queries))
     return f"{shown}, {speed:,.0f} crystals/s, {asked:,.0f} queries/s"
+
+
+def run_folder(resume: Path | None, out: Path | None, name: str) -> Path:
+    """The folder of a run: one to go on with, or a new one, by default of that name in ``runs/``."""
+    if resume is not None and out is not None:
+        raise NesfError(f"--out {out} is of no use beside --resume, which goes on in {resume}; leave one of them out.")
+    return resume or out or Path("runs") / name
 
 
 def option(words: Sequence[str], name: str) -> str | None:

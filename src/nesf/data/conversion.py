@@ -11,7 +11,7 @@ from typing import Any
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io.structures import Cell, convert
-from nesf.workers import follow
+from nesf.workers import end, follow
 
 CHUNK = 64
 """Crystals that are handed to a process at once."""
@@ -71,15 +71,17 @@ def _in_processes(chunks: Sequence[Sequence[Crystal]], cell: Cell, processes: in
     packed = [[_pack(crystal) for crystal in chunk] for chunk in chunks]
     # New interpreters, because a copy of this one would share the locks of PyTorch's threads.
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=follow)
+    done = False
     try:
         for found in pool.map(_convert_packed, packed, [cell] * len(packed)):
             yield [one if isinstance(one, Failure) else Crystal(*one) for one in found]
+        done = True
     except BrokenProcessPool:
         raise NesfError(
             "A process that converted cells was ended from outside; try again with --processes 1."
         ) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        end(pool, at_once=not done)
 
 
 def _convert_packed(chunk: list[_Packed], cell: Cell) -> list[_Packed | Failure]:

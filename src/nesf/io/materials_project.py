@@ -54,7 +54,7 @@ class MaterialsProject:
         except ImportError as error:
             raise NesfError(
                 f"The Materials Project is asked through mp-api, which is missing ({one_line(error)}): "
-                'pip install "nesf[mp]".'
+                '`pip install -c constraints.txt ".[mp]"` in a checkout of nesf.'
             ) from None
         # What the client raises is anything from its own errors to those of requests and of broken JSON.
         try:

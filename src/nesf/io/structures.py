@@ -55,7 +55,7 @@ def from_pymatgen(structure: "pymatgen.core.Structure", id: str | None = None, c
     Raises:
         NesfError: where a site is shared by several elements or partly empty, or holds no element.
     """
-    name = id or _id_in(structure.properties) or structure.composition.reduced_formula
+    name = id or name_of(structure)
     numbers = []
     for index, site in enumerate(structure):
         symbols = {getattr(species, "symbol", str(species)) for species in site.species}
@@ -83,7 +83,7 @@ def from_ase(atoms: "ase.Atoms", id: str | None = None, cell: Cell = "as-is") ->
     Without ``id``, ``atoms.info["material_id"]`` (or ``"id"``) is taken, else the formula. Of ``atoms.info``
     and of the calculator's stored results those that are a single number, truth value or text are kept.
     """
-    name = id or _id_in(atoms.info) or atoms.get_chemical_formula()
+    name = id or name_of(atoms)
     if atoms.cell.rank != 3:
         raise NesfError(f"Structure {name!r} has no lattice: three lattice vectors are needed, not {atoms.cell.rank}.")
     if not atoms.pbc.all():
@@ -97,6 +97,16 @@ def from_ase(atoms: "ase.Atoms", id: str | None = None, cell: Cell = "as-is") ->
     return convert(
         Crystal.from_frac(name, numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, properties), cell
     )
+
+
+def name_of(structure: Any) -> str:
+    """The id of a Crystal, pymatgen Structure or ASE Atoms: the one that it carries, else its formula."""
+    kind = kind_of(structure)
+    if kind == "pymatgen":
+        return _id_in(structure.properties) or str(structure.composition.reduced_formula)
+    if kind == "ase":
+        return _id_in(structure.info) or str(structure.get_chemical_formula())
+    return str(structure.id)
 
 
 def from_any(obj: Any, id: str | None = None, cell: Cell = "as-is") -> Crystal:

@@ -14,6 +14,8 @@ from nesf.shapes import Float
 
 EXACT_ANGSTROM = 1e-5
 """A projected crystal has its group within this, far above rounding and far below what any model resolves."""
+ROUNDING_ANGSTROM = 1e-9
+"""What moves by no more than this is left as it is."""
 MOVED = "symmetry_displacement_angstrom"
 """The property of a projected crystal that says how far the atom moved most went, the strain of the cell left out."""
 # Distances that are computed together.
@@ -58,7 +60,8 @@ def symmetrize(crystal: Crystal, tolerance: float) -> Crystal:
     Positions are averaged over the operations of the group, the metric of the cell over its rotations; the centre of
     the atoms stays. Atoms keep number, order and periodic image, the cell its setting, primitive, conventional or
     other. Where the result is found to have a higher group within the same tolerance, it is projected again, so that
-    a projected crystal stays as it is. Its property ``symmetry_displacement_angstrom`` says how far atoms were moved.
+    a projected crystal stays as it is; what would move by 1e-9 angstrom at most does so, too. The property
+    ``symmetry_displacement_angstrom`` says how far atoms were moved.
 
     The crystal given comes back where no symmetry is found, where the result has not the group, where an atom moves
     by more than the tolerance (the strain of the cell left out) or comes nearer than that to another.
@@ -76,14 +79,17 @@ def symmetrize(crystal: Crystal, tolerance: float) -> Crystal:
     ('P1', 'Pm-3m')
     """
     check_tolerance(tolerance)
-    now, count = crystal, _exact_operations(crystal)
+    if tolerance == 0:
+        return crystal
+    now, count = crystal, 0
     while operations_in(dataset := search(now, tolerance)) > count:
         nearer = _projected(now, dataset, tolerance)
         if nearer is None or (exact := _exact_operations(nearer)) < operations_in(dataset):
             break
         now, count = nearer, exact
     moved = _displacement(crystal, now)
-    if now is crystal or moved > tolerance:
+    same = moved < ROUNDING_ANGSTROM and bool(np.abs(now.cell - crystal.cell).max() < ROUNDING_ANGSTROM)
+    if same or moved > tolerance:
         return crystal
     return replace(now, properties={**crystal.properties, MOVED: moved})
 

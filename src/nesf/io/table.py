@@ -5,6 +5,7 @@ Columns: ``material_id`` (text), ``numbers`` (list of integers), ``positions`` (
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from nesf import lattice
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io.structures import one_line
-from nesf.lattice import is_standard
 from nesf.output import whole_file
 
 GEOMETRY = {
@@ -194,13 +195,24 @@ def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failur
 
 def _crystal(id: str, numbers: Any, cart: Any, cell: Any, properties: dict[str, Any]) -> Crystal:
     try:
-        return Crystal(id, numbers, cart, cell, properties)
+        return _inside(Crystal(id, numbers, cart, cell, properties))
     except NesfError:
         # Most cells are in our frame, so the others are looked for only here.
-        foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not is_standard(torch.from_numpy(cell))
+        foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not lattice.is_standard(torch.from_numpy(cell))
         if foreign and abs(np.linalg.det(cell)) > 1e-3:
             return Crystal.from_frac(id, numbers, cart @ np.linalg.inv(cell), cell, properties)
         raise
+
+
+def _inside(crystal: Crystal) -> Crystal:
+    """The crystal with atoms of other cells folded into this one, as those of all other files are."""
+    listed = np.linalg.solve(crystal.cell.T, crystal.cart.T).T
+    if listed.min() > -lattice.FOLD_TOLERANCE and listed.max() < 1 - lattice.FOLD_TOLERANCE:
+        return crystal
+    frac = lattice.fold(torch.from_numpy(listed)).numpy()
+    # What stays where it is keeps its last digits, too.
+    folded = (frac != listed).any(1, keepdims=True)
+    return replace(crystal, cart=np.where(folded, frac @ crystal.cell, crystal.cart))
 
 
 def _lists(column: Any) -> list[NDArray[Any] | None]:

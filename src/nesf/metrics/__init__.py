@@ -7,6 +7,7 @@ the periodic variants stand beside them.
 from nesf.metrics.assignment import Assignment, assign
 from nesf.metrics.atom_errors import AtomErrors
 from nesf.metrics.columns import COLUMNS, Column
+from nesf.metrics.images import closest_approach
 from nesf.metrics.match_score import MatchScore, MatchTally, Verdict
 from nesf.metrics.matching import Comparison, Pairing, compare
 from nesf.metrics.published import PUBLISHED, PublishedRow, named, published
@@ -30,6 +31,7 @@ __all__ = [
     "Tally",
     "Verdict",
     "assign",
+    "closest_approach",
     "compare",
     "errors_row",
     "named",

@@ -7,6 +7,7 @@ import torch
 
 from nesf import lattice
 from nesf.crystal import Crystal, Failure
+from nesf.metrics.images import nearest_distances
 from nesf.shapes import Bool, Float, Int
 
 TIE_ANGSTROM = 1e-6
@@ -99,10 +100,9 @@ def _parameters(crystal: Crystal) -> tuple[Float[np.ndarray, "3"], Float[np.ndar
 
 
 def _distances(true: Crystal, found: Crystal, periodic: bool) -> Float[np.ndarray, "n_true n_found"]:
-    delta = found.cart[None, :] - true.cart[:, None]
     if periodic:
-        flat = torch.from_numpy(delta.reshape(-1, 3))
-        delta = lattice.minimum_image(flat, torch.tensor(true.cell)).numpy().reshape(delta.shape)
+        return nearest_distances(true.cart, found.cart, true.cell)
+    delta = found.cart[None, :] - true.cart[:, None]
     return np.sqrt((delta**2).sum(-1))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nesf.elements import Vocabulary
 from nesf.fields.sampling import Queries
-from nesf.lattice import cell_from_parameters
+from nesf.lattice import cell_from_parameters, fold
 from nesf.model.attention import exactly
 from nesf.model.estimates import LatticeEstimate
 from nesf.shapes import Float, Int
@@ -60,7 +60,9 @@ class AnchorField:
         cells: Float[Tensor, "n_crystals 3 3"] | None = None,
     ) -> None:
         self.anchors, self.lattice, self.vocabulary = anchors, lattice, vocabulary
-        self.cells = cell_from_parameters(lattice.lengths, lattice.angles_rad) if cells is None else cells
+        if cells is None:
+            cells = cell_from_parameters(lattice.lengths, lattice.angles_rad).to(anchors.frac.dtype)
+        self.cells = cells
         with exactly(self.cells.device):
             self._cart = anchors.frac @ self.cells
 
@@ -142,7 +144,8 @@ class NearestAnchorField:
         stands = (pull >= 0) | (pull == pull.amax(1, keepdim=True))
         self._beyond = torch.where(stands, 0.0, torch.inf)
         with exactly(field.cells.device):
-            self._cart = field.anchors.frac @ field.cells
+            # In the cell as files list it: z tells of another window of the lattice.
+            self._cart = fold(field.anchors.frac) @ field.cells
 
     def displacement(self, points: Float[Tensor, "n 3"], owner: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """The position field f_p, angstrom."""

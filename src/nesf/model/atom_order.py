@@ -13,8 +13,8 @@ DIRECTION = (1.0, 0.7548776662, 0.5698402910)
 def along_a_direction(frac: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n"]:
     """How far each atom lies along one fixed direction of fractional coordinates: what atoms are ordered by.
 
-    The order in which a file lists them does not matter, nor do their elements or a strain of the cell; two atoms
-    change places in it only where they pass each other along this direction, or where one leaves the cell and comes in
-    again on the other side.
+    The order in which a file lists them does not matter (but among atoms that lie equally far), nor do their elements
+    or a strain of the cell; two atoms change places in it only where they pass each other along this direction, or
+    where one leaves the cell and comes in again on the other side.
     """
     return frac @ torch.tensor(DIRECTION, device=frac.device, dtype=frac.dtype)

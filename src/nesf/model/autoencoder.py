@@ -105,6 +105,10 @@ class Autoencoder(nn.Module):
         """The same as ``encode``: this architecture knows its errors only from its fields."""
         return self.encode(batch)
 
+    def listed(self, batch: CrystalBatch) -> CrystalBatch:
+        """The crystals with their atoms where the fields have them, for training: where they are listed."""
+        return batch
+
     def lattice(self, z: Float[Tensor, "n_crystals latent"]) -> LatticeEstimate:
         """What the lattice heads make of latent vectors."""
         angles = self.angle_head(z)

@@ -14,13 +14,17 @@ _SHORTEST, _LONGEST, _FLATTEST = -3.0, 6.0, 1 - 1e-6
 
 
 def encode_cell(
-    lengths: Float[Tensor, "n_crystals 3"], angles_rad: Float[Tensor, "n_crystals 3"]
+    lengths: Float[Tensor, "n_crystals 3"], cosines: Float[Tensor, "n_crystals 3"]
 ) -> Float[Tensor, "n_crystals 6"]:
-    """Logarithms of the lengths (angstrom) and cosines of the angles (radians), scaled."""
-    return torch.cat(((lengths.log() - _LOG_MEAN) / _LOG_DEVIATION, angles_rad.cos() / _COS_DEVIATION), 1)
+    """Logarithms of the lengths (angstrom) and cosines of the angles, scaled."""
+    return torch.cat(((lengths.log() - _LOG_MEAN) / _LOG_DEVIATION, cosines / _COS_DEVIATION), 1)
 
 
 def decode_cell(code: Float[Tensor, "n_crystals 6"]) -> LatticeEstimate:
-    """The inverse of ``encode_cell``; whatever the numbers, lengths are positive and angles are angles."""
+    """The inverse of ``encode_cell``; whatever the numbers, lengths are positive and angles are angles.
+
+    In double precision: in single, no angle is right.
+    """
+    code = code.double()
     lengths = (_LOG_MEAN + _LOG_DEVIATION * code[:, :3]).clamp(_SHORTEST, _LONGEST).exp()
     return LatticeEstimate(lengths, (_COS_DEVIATION * code[:, 3:]).clamp(-_FLATTEST, _FLATTEST).arccos(), None)

@@ -1,5 +1,7 @@
 """An autoencoder that copies: crystal -> tokens -> anchors -> fields."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from nesf.elements import Vocabulary
 from nesf.model.anchor_decoder import AnchorDecoder
 from nesf.model.anchors import AnchorField
 from nesf.model.atom_code import move_places
-from nesf.model.set_encoder import OrderedAtoms, SetEncoder
+from nesf.model.set_encoder import OrderedAtoms, SetEncoder, in_window
 from nesf.model.settings import NetworkSettings
 from nesf.shapes import Float
 
@@ -59,6 +61,10 @@ class SetAutoencoder(nn.Module):
             if len(left) == 0:
                 break
         return best
+
+    def listed(self, batch: CrystalBatch) -> CrystalBatch:
+        """The crystals with their atoms where the fields have them, for training: in the window that z tells of."""
+        return replace(batch, cart=in_window(batch)[1])
 
     def _atoms(self, batch: CrystalBatch) -> OrderedAtoms:
         return OrderedAtoms.of(batch, self.vocabulary.class_of(batch.numbers))

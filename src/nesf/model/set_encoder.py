@@ -19,19 +19,19 @@ from nesf.model.settings import NetworkSettings
 from nesf.shapes import Bool, Float, Int
 
 OCTAVES = 6
-# Atoms farther outside the cell than this share of an edge are folded into it. Nearer ones are atoms on a face, which
-# rounding, or displacement in training, has moved a little.
-_BESIDE = 0.05
 # Wavelengths start at twice the cell for fractional coordinates, at 32 angstrom for Cartesian ones, and at 2 pi for
 # the logarithms of the lengths and the cosines of the angles.
 _FRAC, _CART, _SHAPE = 2.0, 32.0, 2 * torch.pi
+BELOW = 0.045
+"""How far below its faces, as a fraction, the cell begins of which z tells: most atoms lie on a face, next to none here
+(in crystals of the Materials Project), so that hardly any displacement takes an atom to the other end of the cell."""
 PLACES = 64
 """Atoms beyond so many share the mark of the last place in the order."""
 
 
 @dataclass(frozen=True)
 class OrderedAtoms:
-    """The atoms of a batch as rectangles, in the order of ``atom_order``; those of other cells folded into this one.
+    """The atoms of a batch as rectangles, in the order of ``atom_order``, folded into one window (``in_window``).
 
     Attributes:
         frac: (n_crystals, most, 3) fractional coordinates; 0 where there is no atom.
@@ -48,13 +48,8 @@ class OrderedAtoms:
     @classmethod
     def of(cls, batch: CrystalBatch, classes: Int[Tensor, " n_atoms"]) -> "OrderedAtoms":
         """Order the atoms of each crystal; ``classes`` are given as the batch lists them."""
-        frac = lattice.cart_to_frac(batch.cart.unsqueeze(1), batch.cells[batch.owner]).squeeze(1)
-        # Atoms of crystals that were made by hand may lie in other cells, for which z has no room.
-        outside = (frac < -_BESIDE) | (frac > 1 + _BESIDE)
-        frac = torch.where(outside, lattice.fold(frac), frac)
+        frac, cart = in_window(batch)
         with exactly(batch.device):
-            inside = (frac.unsqueeze(1) @ batch.cells[batch.owner]).squeeze(1)
-            cart = torch.where(outside.any(1, keepdim=True), inside, batch.cart)
             within = along_a_direction(frac)
         # Two stable sorts: by place, then by crystal.
         order = within.argsort(stable=True)
@@ -72,6 +67,16 @@ class OrderedAtoms:
             torch.where(exists, classes[picked], 0),
             exists,
         )
+
+
+def in_window(batch: CrystalBatch) -> tuple[Float[Tensor, "n_atoms 3"], Float[Tensor, "n_atoms 3"]]:
+    """Fractional and Cartesian (angstrom) coordinates of all atoms, folded into the cell that begins at ``BELOW``."""
+    cells = batch.cells[batch.owner]
+    listed = lattice.cart_to_frac(batch.cart.unsqueeze(1), cells).squeeze(1)
+    frac = lattice.fold(listed, BELOW)
+    with exactly(batch.device):
+        folded = (frac.unsqueeze(1) @ cells).squeeze(1)
+    return frac, torch.where((frac != listed).any(1, keepdim=True), folded, batch.cart)
 
 
 class SetEncoder(nn.Module):
@@ -108,8 +113,8 @@ class SetEncoder(nn.Module):
         """The latent vectors: six numbers for the cell, then the crystal as a whole, then the tokens."""
         frac_waves = waves(atoms.frac, OCTAVES, _FRAC)
         cart_waves = waves(atoms.cart, OCTAVES, _CART)
-        lengths, angles_rad = lattice.parameters_from_cell(cells)
-        shape = torch.cat((lengths.log(), angles_rad.cos()), -1)
+        lengths, cosines = lattice.lengths_and_cosines(cells)
+        shape = torch.cat((lengths.log(), cosines), -1)
         crystal = self.shape(torch.cat((shape, waves(shape, OCTAVES, _SHAPE)), -1)).unsqueeze(1)
         members = self.position(torch.cat((atoms.frac, frac_waves, cart_waves), -1))
         members = members + self.element(atoms.classes).to(members.dtype)
@@ -129,7 +134,7 @@ class SetEncoder(nn.Module):
                 tokens, elements = tokens + copies, elements.flatten(1)
                 shared = shared + functional.pad(elements, (0, shared.shape[1] - elements.shape[1]))
             learned = bounded(torch.cat((shared, tokens.flatten(1)), 1))
-            return torch.cat((encode_cell(lengths, angles_rad), learned), 1)
+            return torch.cat((encode_cell(lengths, cosines), learned), 1)
 
 
 def _rectangle(atoms: Tensor, tokens: int) -> Tensor:

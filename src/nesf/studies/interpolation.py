@@ -13,6 +13,7 @@ from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io import safe_name, space_group
+from nesf.metrics import closest_approach
 from nesf.plots.strips import Panel, strip
 from nesf.studies.outcome import Outcome, Picture, Table
 from nesf.studies.published_chains import published_chain
@@ -79,7 +80,7 @@ def study(
     pairs: Sequence[tuple[Crystal, Crystal]],
     *,
     steps: int = 50,
-    tolerance: float = 0.2,
+    tolerance: float | None = None,
     left_out: Sequence[Failure] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
@@ -89,10 +90,11 @@ def study(
         model: a trained model.
         pairs: the ends.
         steps: how many steps from one end to the other.
-        tolerance: of the space group search in what was decoded, angstrom.
+        tolerance: of the space group search in what was decoded, angstrom; by default that of the model's CIFs.
         left_out: ends that were asked for and are not in ``pairs``, with the reason; they are named in the outcome.
         progress: called with the number of pairs done since its last call.
     """
+    tolerance = model.tolerance if tolerance is None else tolerance
     tables: dict[str, Table] = {}
     pictures: dict[str, Picture] = {}
     structures: dict[str, Sequence[Crystal]] = {}
@@ -165,22 +167,9 @@ def _row(t: float, one: Crystal | Failure, tolerance: float) -> dict[str, Any]:
         "volume": float(lattice.volume(torch.tensor(one.cell))),
         **dict(zip("abc", one.lengths.tolist(), strict=True)),
         **dict(zip(("alpha", "beta", "gamma"), angles, strict=True)),
-        "shortest": shortest_distance(one),
+        "shortest": closest_approach(one),
         "space_group": f"{group.symbol} ({group.number})",
     }
-
-
-def shortest_distance(crystal: Crystal) -> float:
-    """The shortest distance between two atoms, periodic images included, angstrom.
-
-    >>> from nesf.testing import rocksalt
-    >>> round(shortest_distance(rocksalt()), 2)
-    2.82
-    """
-    cart, cell = torch.tensor(crystal.cart), torch.tensor(crystal.cell)
-    first, second = torch.triu_indices(len(cart), len(cart), offset=1)
-    between = lattice.minimum_image(cart[first] - cart[second], cell).norm(dim=-1).tolist()
-    return min([*between, *crystal.lengths.tolist()])
 
 
 def _values(source: Crystal, target: Crystal, runs: list[Run], rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nesf.codec import Codec
 from nesf.crystal import Crystal, Failure
 from nesf.io import SpaceGroup, space_group, symmetrize
-from nesf.metrics import Comparison, Tally
+from nesf.metrics import Comparison, Tally, compare
 from nesf.plots import symmetry_recovery
 from nesf.studies.outcome import Outcome, Picture, Table
 from nesf.studies.rounding import SMALL, angstrom
@@ -126,11 +126,11 @@ def measure(
         found: what was decoded for each.
         tolerance: in angstrom; 0 changes nothing, and groups as decoded are then those within ``TIGHT_ANGSTROM``.
     """
-    before, after, cases = Tally(), Tally(), []
+    after, cases = Tally(), []
     for crystal, group, one in zip(crystals, true, found, strict=True):
         new = symmetrize(one, tolerance) if isinstance(one, Crystal) else one
         groups = _group(one, tolerance or TIGHT_ANGSTROM), _group(new, TIGHT_ANGSTROM)
-        cases.append(Case(group, *groups, new is not one, before.add(crystal, one), after.add(crystal, new)))
+        cases.append(Case(group, *groups, new is not one, compare(crystal, one), after.add(crystal, new)))
     score = after.score()
     positions = [_position(case.after) for case in cases if case.after.found]
     return Row(

@@ -72,6 +72,7 @@ def targets(
     All processes of a team draw the queries of the whole batch, so that they train as one would, and each keeps those
     of its own part of the crystals.
     """
+    batch = model.listed(batch)
     everywhere = global_queries(batch, sampling.position_global, box, generator)
     position = everywhere.joined(local_queries(batch, sampling.position_local, generator))
     species = local_queries(batch, sampling.species_local, generator)

@@ -32,7 +32,7 @@ def interpolate(arguments: Sequence[str]) -> None:
         pairs: Literal["paper"] | None = None,
         steps: int = 50,
         cell: Cell = "as-is",
-        tolerance: float = 0.2,
+        tolerance: float | None = None,
         out: Path = OUT,
     ) -> None:
         """Decode the latent vectors on the straight line between two crystals: a chain of formulas, crystals, pictures.
@@ -47,7 +47,7 @@ def interpolate(arguments: Sequence[str]) -> None:
             pairs: all pairs of the paper (ids of the Materials Project, to be found in --data).
             steps: steps from one end to the other.
             cell: convert the ends to this cell first; universal takes any, lcs6a-paper conventional standard cells.
-            tolerance: of the space group search in what was decoded, angstrom.
+            tolerance: of the space group search in what was decoded, angstrom; by default as in the model's CIFs.
             out: the folder of all studies; this one writes into the folder interpolate in it.
         """
         from nesf import codec
@@ -62,15 +62,16 @@ def interpolate(arguments: Sequence[str]) -> None:
         if not named:
             raise NesfError("Give two crystals, FROM and TO, by file or id, or --pairs paper.")
         loaded = codec.load(model, best_device())
+        within = loaded.tolerance if tolerance is None else tolerance
         tables = [read_data(one) for one in data]
         usable, left_out = _usable(loaded, named, tables, cell)
 
         def work() -> "Outcome":
             with progress("interpolating", len(usable)) as done:
-                return study(loaded, usable, steps=steps, tolerance=tolerance, left_out=left_out, progress=done)
+                return study(loaded, usable, steps=steps, tolerance=within, left_out=left_out, progress=done)
 
         files = describe_files(name for pair in named for name in pair)
-        settings = {"pairs": named, "files": files, "steps": steps, "cell": cell, "tolerance_angstrom": tolerance}
+        settings = {"pairs": named, "files": files, "steps": steps, "cell": cell, "tolerance_angstrom": within}
         conduct("interpolate", arguments, out, work, models=[loaded], data=tables, settings=settings)
 
     parse(command, "study interpolate", arguments)
