@@ -23,7 +23,7 @@ from nesf.model.attention import Exchange, waves
 from nesf.model.cell_code import decode_cell, encode_cell
 from nesf.model.layout import CELL
 from nesf.model.set_autoencoder import SetAutoencoder
-from nesf.model.set_encoder import PLACES, OrderedAtoms
+from nesf.model.set_encoder import BELOW, PLACES, OrderedAtoms
 
 relaxed = settings(deadline=None, max_examples=20)
 ALL = Vocabulary(tuple(range(1, 95)))
@@ -99,7 +99,7 @@ def test_ordered_atoms_are_those_sorted_by_hand(crystals):
     for i, crystal in enumerate(crystals):
         n = len(crystal)
         assert atoms.exists[i].tolist() == [place < n for place in range(atoms.exists.shape[1])]
-        frac = crystal.frac - np.floor(crystal.frac + 0.045)
+        frac = crystal.frac - np.floor(crystal.frac + BELOW)
         along = frac @ np.array([1, 0.7548776662, 0.5698402910])
         order = np.argsort(along, kind="stable")
         if np.diff(along[order]).min(initial=1) < 1e-5:
@@ -127,8 +127,8 @@ def test_crystals_are_trained_on_where_z_tells_of_them(crystal):
     batch = CrystalBatch.from_crystals([crystal])
     listed = model.listed(batch)
     frac = lattice.cart_to_frac(listed.cart, listed.cells[0])
-    assert frac.min() > -0.045 - 1e-5
-    assert frac.max() < 0.955 + 1e-5
+    assert frac.min() > -BELOW - 1e-5
+    assert frac.max() < 1 - BELOW + 1e-5
     moved = lattice.cart_to_frac(listed.cart - batch.cart, batch.cells[0])
     assert (moved - moved.round()).abs().max() < 1e-5
 

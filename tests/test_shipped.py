@@ -73,6 +73,21 @@ def test_eight_elements_come_back_wherever_they_are(name, table, shared_data):
     assert score.position_actual < 1e-4
 
 
+def test_crystals_that_differ_a_little_have_vectors_that_differ_a_little(shared_data):
+    random, model = np.random.default_rng(0), nesf.load()
+    crystals = load_dataset(shared_data / "mp20_val.parquet").crystals[::100]
+    moved = []
+    for crystal in crystals:
+        kicks = random.normal(size=crystal.cart.shape)
+        kicks *= 0.001 / np.linalg.norm(kicks, axis=1, keepdims=True)
+        frac = (crystal.cart + kicks) @ np.linalg.inv(crystal.cell)
+        moved.append(Crystal.from_frac(crystal.id, crystal.numbers, frac, crystal.cell))
+    # Most have an atom on a face, which must not be taken to the other end of the cell. A few change their order.
+    steps = np.abs(model.encode(moved) - model.encode(crystals)).max(1)
+    assert np.median(steps) < 0.005
+    assert (steps > 0.5).mean() < 0.05
+
+
 def test_no_atom_is_off_in_skewed_cells_or_crowds(shared_data):
     random, model = np.random.default_rng(0), nesf.load()
     crystals = load_dataset(shared_data / "mp20_val.parquet").crystals

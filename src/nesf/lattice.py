@@ -11,7 +11,8 @@ from torch import Tensor
 from nesf.shapes import Float
 
 # Atoms this close below the upper face, a fraction, are listed at the lower one: files print 0.99999 for 0.
-FOLD_TOLERANCE = 1e-4
+# A number that no file prints, so that rounding decides of none.
+FOLD_TOLERANCE = 1.3705e-4
 
 STANDARD_TOLERANCE = 1e-4
 """What is above the diagonal of a cell in the standard frame may be this large, Å."""
