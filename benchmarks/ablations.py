@@ -33,6 +33,8 @@ from nesf.output import whole_file
 SEED, SCORED = 0, 1000
 """Of the choice of crystals; most that are scored of a table."""
 NESF = [sys.executable, "-m", "nesf"]
+SCORES = 2
+"""Counts up where rows are scored in another way."""
 NOISE = 0.03
 """Standard deviation of what is added to each number of z in one of the scores."""
 DOUBLED = range(5, 11)
@@ -83,12 +85,11 @@ def main() -> None:
 def check_same(options: argparse.Namespace) -> None:
     """End where the folder holds rows of another budget or of other tables, which would be taken for these."""
     tables = [str(table) for table in (options.train, options.validation, *options.score)]
-    mine = json.dumps({"crystals": options.crystals, "epochs": options.epochs, "tables": tables})
+    mine = json.dumps({"crystals": options.crystals, "epochs": options.epochs, "tables": tables, "scores": SCORES})
     kept = options.out / "options.json"
-    if kept.exists() and kept.read_text(encoding="utf-8") != mine:
-        raise SystemExit(
-            f"{options.out} holds rows of other options, {kept.read_text(encoding='utf-8')}; choose --out."
-        )
+    theirs = kept.read_text(encoding="utf-8") if kept.exists() else "unknown ones"
+    if any(options.out.iterdir()) and theirs != mine:
+        raise SystemExit(f"{options.out} holds rows of other options, {theirs}; choose another --out.")
     kept.write_text(mine, encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nesf.crystal import Crystal, Failure
 from nesf.errors import NesfError
 from nesf.io import iter_table, read_latents, read_table, write_latents, write_table
+from nesf.io.table import crystals_in, write_geometry
 from nesf.output import whole_file
 from nesf.testing import crystals, known_crystals, rocksalt
 
@@ -48,6 +49,22 @@ def test_properties_come_back_with_their_types_and_unknown_ones_are_left_out(tmp
     types = pq.read_schema(tmp_path / "t.parquet")
     expected = {"gap": "double", "n": "int64", "metal": "bool", "note": "string", "mixed": "string"}
     assert {name: str(types.field(name).type) for name in expected} == expected
+
+
+def test_atoms_a_little_outside_the_cell_stay_in_our_tables_and_are_folded_in_those_of_others(tmp_path):
+    cell = np.diag([30.0, 5.0, 6.0])
+    frac = np.array([[-0.002, 0.5, 1.0], [0.99999, 0.2, 1.03], [0.3, 0.3, 0.3]])
+    crystal = Crystal("x", [8, 22, 26], frac @ cell, cell)
+    write_table(tmp_path / "ours.parquet", [crystal])
+    assert read_table(tmp_path / "ours.parquet") == [crystal]
+    ours = pq.read_table(tmp_path / "ours.parquet")
+    assert list(crystals_in(ours)) == [crystal]
+    write_geometry(tmp_path / "again.parquet", [ours])
+    assert read_table(tmp_path / "again.parquet") == [crystal]
+    pq.write_table(ours.replace_schema_metadata(None), tmp_path / "theirs.parquet")
+    (folded,) = read_table(tmp_path / "theirs.parquet")
+    np.testing.assert_allclose(folded.frac, [[0.998, 0.5, 0.0], [-0.00001, 0.2, 0.03], [0.3, 0.3, 0.3]], atol=1e-12)
+    assert folded.cart[2].tolist() == crystal.cart[2].tolist()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import json
 import signal
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from nesf.metrics.assignment import assign
 from nesf.metrics.images import closest_approach, nearest_distances, reduced_cell
 from nesf.metrics.match_score import KEYS, MatchTally, Verdict
 from nesf.testing import FLOAT64_ANGSTROM, caesium_chloride, crystals, hexagonal, known_crystals, perovskite, rocksalt
+from nesf.workers import end, follow
 
 CELLS = st.tuples(st.lists(st.floats(-1, 1), min_size=9, max_size=9), st.integers(0, 2**32 - 1), st.integers(0, 12))
 
@@ -393,3 +396,13 @@ def test_without_smact_one_sentence_says_what_to_install(table, monkeypatch, cap
     assert main(["evaluate", "lcs6a", str(table), "--match"]) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert 'This needs SMACT, which is not installed; `pip install -c constraints.txt ".[match]"` in a' in said
+
+
+def test_an_interruption_ends_the_processes_that_match_at_once():
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=follow)
+    assert pool.submit(abs, -1).result(timeout=120) == 1
+    waiting = pool.submit(time.sleep, 120)
+    start = time.monotonic()
+    end(pool, at_once=True)
+    assert time.monotonic() - start < 60
+    assert waiting.done()

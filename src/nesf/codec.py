@@ -240,6 +240,8 @@ class Codec:
         kinds = [kind_of(one) or "crystal" for one in given]
         entries = [_entry(one) for one in given]
         crystals = [one for one in entries if isinstance(one, Crystal)]
+        if progress is not None and len(crystals) < len(entries):
+            progress(len(entries) - len(crystals))
         found: list[Any] = []
 
         def work(part: Sequence[Crystal]) -> list[Crystal | Failure]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from nesf.shapes import Float
 
 # Atoms this close below the upper face, a fraction, are listed at the lower one: files print 0.99999 for 0.
-# A number that no file prints, so that rounding decides of none.
-FOLD_TOLERANCE = 1.3705e-4
+# Halfway between two numbers of six digits, as files print, so that rounding decides of next to none.
+FOLD_TOLERANCE = 1.3650e-4
 
 STANDARD_TOLERANCE = 1e-4
 """What is above the diagonal of a cell in the standard frame may be this large, Å."""
@@ -56,7 +56,7 @@ def parameters_from_cell(
 def lengths_and_cosines(
     cell: Float[Tensor, "*batch 3 3"],
 ) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
-    """Lengths (angstrom) and cosines of the angles of any cell, in any frame; that of a right angle is exactly 0.
+    """Lengths (angstrom) and cosines of the angles of any cell, in any frame; that of a right angle is 0.
 
     >>> lengths_and_cosines(torch.tensor([[2.0, 0, 0], [0, 3.0, 0], [0, 0, 4.0]]))
     (tensor([2., 3., 4.]), tensor([0., 0., 0.]))

@@ -28,6 +28,9 @@ GEOMETRY = {
     "cell": pa.list_(pa.list_(pa.float64())),
 }
 
+# What tells a table that nesf has written, as a key and value of its schema.
+_BY_US = {b"nesf_atoms": b"as found"}
+
 BYTES_AT_ONCE = 2**26
 """Of a table that are unpacked at the same time."""
 
@@ -40,7 +43,9 @@ def read_table(path: str | Path) -> list[Crystal | Failure]:
 def iter_table(path: str | Path, batch_size: int = 1024) -> Iterator[Crystal | Failure]:
     """The rows of a table in order, read batch by batch; a row that is no crystal is a Failure.
 
-    Geometry may be in single or double precision. Cells in another frame than ours are turned into it.
+    Geometry may be in single or double precision. Cells in another frame than ours are turned into it. Atoms outside
+    the cell are folded into it, as those of all other files are; only tables that nesf has written keep them where a
+    model found them, which may be a little outside.
 
     Raises:
         NesfError: where the file is no Parquet table or lacks a column of the schema.
@@ -53,9 +58,9 @@ def iter_table(path: str | Path, batch_size: int = 1024) -> Iterator[Crystal | F
                 f"Table {path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
                 f"it needs {', '.join(GEOMETRY)}."
             )
-        start = 0
+        as_found, start = _BY_US.items() <= (file.schema_arrow.metadata or {}).items(), 0
         for batch in _batches(file, path, _bounded(file, batch_size)):
-            yield from _rows(batch, start, path)
+            yield from _rows(batch, start, path, as_found)
             start += batch.num_rows
 
 
@@ -75,7 +80,7 @@ def write_table(path: str | Path, crystals: Iterable[Crystal]) -> None:
     columns = geometry_columns(crystals)
     columns |= {name: _column([crystal.properties.get(name) for crystal in crystals]) for name in names}
     with whole_file(path) as target:
-        pq.write_table(pa.table(columns), target, compression="zstd")
+        pq.write_table(pa.table(columns).replace_schema_metadata(_BY_US), target, compression="zstd")
 
 
 def geometry_columns(entries: Sequence[Crystal | Failure]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def geometry_columns(entries: Sequence[Crystal | Failure]) -> dict[str, Any]:
 def crystals_in(rows: pa.Table) -> Iterator[Crystal]:
     """The crystals of a table in memory, without properties; rows without geometry are passed over."""
     for batch in _found(rows).to_batches():
-        for crystal in _rows(batch, 0, "in memory"):
+        for crystal in _rows(batch, 0, "in memory", as_found=True):
             if isinstance(crystal, Failure):  # it was a crystal when it was written
                 raise NesfError(f"Crystal {crystal.id!r} cannot be taken from its table: {crystal.reason}")
             yield crystal
@@ -104,10 +109,11 @@ def crystals_in(rows: pa.Table) -> Iterator[Crystal]:
 
 def write_geometry(path: str | Path, tables: Iterable[pa.Table]) -> None:
     """Write the crystals of several tables to one, piece by piece; see ``crystals_in`` for what is written."""
-    with whole_file(path) as target, pq.ParquetWriter(target, pa.schema(GEOMETRY), compression="zstd") as writer:
+    schema = pa.schema(GEOMETRY, metadata=_BY_US)
+    with whole_file(path) as target, pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for rows in tables:
             if len(found := _found(rows)):
-                writer.write_table(found)
+                writer.write_table(found.replace_schema_metadata(_BY_US))
 
 
 def count_rows(path: str | Path) -> int | None:
@@ -166,7 +172,7 @@ def _batches(file: pq.ParquetFile, path: str | Path, size: int) -> Iterator[Any]
         yield batch
 
 
-def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failure]:
+def _rows(batch: Any, start: int, path: str | Path, as_found: bool) -> Iterator[Crystal | Failure]:
     try:
         ids = batch["material_id"].cast(pa.string()).to_pylist()
         numbers = _lists(batch["numbers"].cast(pa.list_(pa.int64())))
@@ -188,14 +194,15 @@ def _rows(batch: Any, start: int, path: str | Path) -> Iterator[Crystal | Failur
                 break
         else:
             try:
-                yield _crystal(name, z, cart, cell, properties)
+                crystal = _crystal(name, z, cart, cell, properties)
+                yield crystal if as_found else _inside(crystal)
             except NesfError as error:
                 yield Failure(name, str(error))
 
 
 def _crystal(id: str, numbers: Any, cart: Any, cell: Any, properties: dict[str, Any]) -> Crystal:
     try:
-        return _inside(Crystal(id, numbers, cart, cell, properties))
+        return Crystal(id, numbers, cart, cell, properties)
     except NesfError:
         # Most cells are in our frame, so the others are looked for only here.
         foreign = cell.shape == (3, 3) and np.isfinite(cell).all() and not lattice.is_standard(torch.from_numpy(cell))

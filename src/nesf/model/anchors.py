@@ -95,11 +95,11 @@ class AnchorField:
         return (pull - sharpness * squares).softmax(-1)
 
     def searched(self) -> "NearestAnchorField":
-        """The field in which atoms are searched for: the limit, which has no points in balance between atoms."""
+        """The field in which atoms are searched for: the limit, without points in balance, of anchors in the cell."""
         return NearestAnchorField(self)
 
     def frozen(self, _dtype: torch.dtype = torch.float32) -> "NearestAnchorField":
-        """The field that this one becomes where sharpness grows, which is cheap to query in full precision."""
+        """The same as ``searched``, which is cheap to query in full precision."""
         return NearestAnchorField(self)
 
     def displacement_at(self, queries: Queries) -> Float[Tensor, "n 3"]:
@@ -126,7 +126,7 @@ class AnchorField:
 
 
 class NearestAnchorField:
-    """The limit of an ``AnchorField`` that is ever sharper: each point belongs to the nearest anchor.
+    """The limit of an ever sharper ``AnchorField``, its anchors folded into the cell: each point belongs to one anchor.
 
     It jumps where the true field does, between two atoms, so that no point stays in balance there, and leads to the
     anchor itself in one step, however near other anchors are. Anchors of negative pull, which more likely than not

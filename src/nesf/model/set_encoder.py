@@ -22,7 +22,7 @@ OCTAVES = 6
 # Wavelengths start at twice the cell for fractional coordinates, at 32 angstrom for Cartesian ones, and at 2 pi for
 # the logarithms of the lengths and the cosines of the angles.
 _FRAC, _CART, _SHAPE = 2.0, 32.0, 2 * torch.pi
-BELOW = 0.04537
+BELOW = 0.0453725
 """How far below its faces, as a fraction, the cell begins of which z tells: most atoms lie on a face, next to none here
 (in crystals of the Materials Project), so that hardly any displacement takes an atom to the other end of the cell."""
 PLACES = 64
@@ -70,7 +70,7 @@ class OrderedAtoms:
 
 
 def in_window(batch: CrystalBatch) -> tuple[Float[Tensor, "n_atoms 3"], Float[Tensor, "n_atoms 3"]]:
-    """Fractional and Cartesian (angstrom) coordinates of all atoms, folded into the cell that begins at ``BELOW``."""
+    """Fractional and Cartesian (angstrom) coordinates of all atoms, folded into the window [-BELOW, 1 - BELOW)."""
     cells = batch.cells[batch.owner]
     listed = lattice.cart_to_frac(batch.cart.unsqueeze(1), cells).squeeze(1)
     frac = lattice.fold(listed, BELOW)
