@@ -1,13 +1,11 @@
 """The architectures by name; what they share is that both encode crystals and decode fields."""
 
 from nesf.elements import Vocabulary
-from nesf.model.anchors import AnchorField
-from nesf.model.autoencoder import Autoencoder, NeuralField
+from nesf.model.autoencoder import Autoencoder
 from nesf.model.set_autoencoder import SetAutoencoder
 from nesf.model.settings import NetworkSettings
 
 Architecture = Autoencoder | SetAutoencoder
-Fields = NeuralField | AnchorField
 
 
 def autoencoder(settings: NetworkSettings, vocabulary: Vocabulary) -> Architecture:

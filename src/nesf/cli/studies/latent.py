@@ -62,16 +62,15 @@ def interpolate(arguments: Sequence[str]) -> None:
         if not named:
             raise NesfError("Give two crystals, FROM and TO, by file or id, or --pairs paper.")
         loaded = codec.load(model, best_device())
-        within = loaded.tolerance if tolerance is None else tolerance
         tables = [read_data(one) for one in data]
         usable, left_out = _usable(loaded, named, tables, cell)
 
         def work() -> "Outcome":
             with progress("interpolating", len(usable)) as done:
-                return study(loaded, usable, steps=steps, tolerance=within, left_out=left_out, progress=done)
+                return study(loaded, usable, steps=steps, tolerance=tolerance, left_out=left_out, progress=done)
 
         files = describe_files(name for pair in named for name in pair)
-        settings = {"pairs": named, "files": files, "steps": steps, "cell": cell, "tolerance_angstrom": within}
+        settings = {"pairs": named, "files": files, "steps": steps, "cell": cell, "tolerance_angstrom": tolerance}
         conduct("interpolate", arguments, out, work, models=[loaded], data=tables, settings=settings)
 
     parse(command, "study interpolate", arguments)
